@@ -1,1 +1,43 @@
-//! Placeholder.
+//! Consume, process, commit: the runtime that every service of the mesh stands on.
+//!
+//! A [`Definition`] says what a service does with records, commands and timers; a task is that definition on one partition.
+//! The task's changelog is the only truth: what it says by the reader rule ([`changelog::Chain`]) is the state, for the
+//! owner, for a later owner, for a standby and for tools. Nothing leaves a task (no reply, no output, no read of new state)
+//! before the commit that it belongs to is certified. The protocol is explained in `docs/commit-protocol.md`.
+//!
+//! The runtime knows bytes: what a key, a value or a reply means is the service's affair.
+
+pub mod changelog;
+mod clock;
+mod command;
+mod config;
+mod context;
+mod definition;
+mod error;
+mod handle;
+mod keys;
+mod metrics;
+mod outbox;
+mod overlay;
+mod owner;
+mod planted;
+mod progress;
+mod restore;
+mod runtime;
+mod source;
+mod tracer;
+mod view;
+mod waiters;
+
+pub use clock::{Clock, SystemClock};
+pub use command::{Command, Committed, Reply};
+pub use config::Config;
+pub use context::Context;
+pub use definition::{Definition, Input, StoreId, Timer};
+pub use error::{CallError, ProcessError, TaskError};
+pub use handle::{Consistency, Handle, Position, Tasks};
+pub use planted::Shortcut;
+pub use runtime::{Runtime, Storage};
+pub use source::{SOURCE_HEADER, Source};
+pub use tracer::{NoTracer, SharedTracer, TRACE_HEADER, Tracer, Work};
+pub use view::View;

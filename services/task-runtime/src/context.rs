@@ -1,0 +1,125 @@
+//! What a handler may do: read and write its stores, emit records, set timers. All of it is data for the next commit.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use event_log::{Header, TopicName, partition_for_key};
+
+use crate::changelog::Output;
+use crate::overlay::Overlay;
+use crate::{ProcessError, StoreId, TRACE_HEADER, keys};
+
+/// A record that a handler has emitted, before it has its sequence number.
+pub(crate) type Emitted = Output;
+
+/// The handler's side of a task.
+pub struct Context<'a> {
+    pub(crate) overlay: &'a mut Overlay<'_>,
+    pub(crate) emitted: &'a mut Vec<Emitted>,
+    pub(crate) outputs: &'a BTreeSet<TopicName>,
+    pub(crate) partitions: u32,
+    pub(crate) partition: u32,
+    pub(crate) now_ms: i64,
+    pub(crate) stream_time_ms: i64,
+    pub(crate) traceparent: Option<Bytes>,
+    pub(crate) record_bytes_max: usize,
+}
+
+impl std::fmt::Debug for Context<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context").field("partition", &self.partition).field("now_ms", &self.now_ms).finish_non_exhaustive()
+    }
+}
+
+impl Context<'_> {
+    /// Time of this record, command or timer, in milliseconds since the Unix epoch. There is no other clock.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        self.now_ms
+    }
+
+    /// Latest event time that this task has seen.
+    #[must_use]
+    pub fn stream_time_ms(&self) -> i64 {
+        self.stream_time_ms
+    }
+
+    /// Partition of the task.
+    #[must_use]
+    pub fn partition(&self) -> u32 {
+        self.partition
+    }
+
+    /// The value of a key, with everything that was put before in this commit.
+    ///
+    /// # Errors
+    /// The store is damaged; pass it on.
+    pub fn get(&mut self, store: StoreId, key: &[u8]) -> Result<Option<Bytes>, ProcessError> {
+        Ok(self.overlay.get(keys::state_key(store, key))?)
+    }
+
+    /// Sets a key.
+    pub fn put(&mut self, store: StoreId, key: &[u8], value: impl Into<Bytes>) {
+        self.overlay.set(keys::state_key(store, key), Some(value.into()));
+    }
+
+    /// Removes a key.
+    pub fn delete(&mut self, store: StoreId, key: &[u8]) {
+        self.overlay.set(keys::state_key(store, key), None);
+    }
+
+    /// Up to `limit` pairs whose keys begin with `prefix`, in key order, with everything that was put before in this commit.
+    ///
+    /// # Errors
+    /// The store is damaged; pass it on.
+    pub fn scan(&mut self, store: StoreId, prefix: &[u8], limit: usize) -> Result<Vec<(Bytes, Bytes)>, ProcessError> {
+        let prefix = keys::state_key(store, prefix);
+        let rows = self.overlay.scan(&prefix, keys::prefix_end(&prefix).as_deref(), limit)?;
+        Ok(rows.into_iter().map(|(key, value)| (key.slice(1..), value)).collect())
+    }
+
+    /// Emits a record to the key's partition of an output topic, with the time of this work. It is published when the
+    /// commit is certified, in order with everything else that this task sends to that partition.
+    ///
+    /// # Errors
+    /// Poison if the topic is not declared as an output or the record is larger than the log takes.
+    pub fn emit(&mut self, topic: &str, key: &[u8], value: impl Into<Bytes>) -> Result<(), ProcessError> {
+        let value = value.into();
+        let Some(topic) = self.outputs.iter().find(|t| t.as_str() == topic) else {
+            return Err(ProcessError::poison(format!("topic {topic} is not an output of this service")));
+        };
+        let size = key.len() + value.len();
+        if size > self.record_bytes_max {
+            let limit = self.record_bytes_max;
+            return Err(ProcessError::poison(format!("a record of {size} bytes for {topic} exceeds {limit} bytes")));
+        }
+        let partition = partition_for_key(key, self.partitions);
+        self.push(topic.clone(), partition, Some(Bytes::copy_from_slice(key)), Some(value), Vec::new());
+        Ok(())
+    }
+
+    pub(crate) fn push(
+        &mut self,
+        topic: TopicName,
+        partition: u32,
+        key: Option<Bytes>,
+        value: Option<Bytes>,
+        mut headers: Vec<(Bytes, Bytes)>,
+    ) {
+        if let Some(traceparent) = &self.traceparent {
+            headers.push((Header::new(TRACE_HEADER, Bytes::new()).name, traceparent.clone()));
+        }
+        // The sequence number is dealt out when the commit is built: work that is undone leaves no gap.
+        self.emitted.push(Output { topic, partition, sequence: 0, key, value, headers, timestamp_ms: self.now_ms });
+    }
+
+    /// Sets the timer of this name and key to fire at event time `due_ms`, replacing one that is set.
+    pub fn schedule(&mut self, name: &'static str, key: &[u8], due_ms: i64) {
+        self.overlay.set(keys::timer_key(name, key), Some(Bytes::copy_from_slice(&keys::ordered(due_ms))));
+    }
+
+    /// Takes a timer back; without one it does nothing.
+    pub fn cancel(&mut self, name: &'static str, key: &[u8]) {
+        self.overlay.set(keys::timer_key(name, key), None);
+    }
+}

@@ -1,0 +1,190 @@
+//! The way into a task from outside: cheap handles with bounded queues behind them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use event_log::partition_for_key;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::view::View;
+use crate::{CallError, Clock, Command, Committed, StoreId};
+
+/// A position in a task's history: state at or behind it contains everything before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// The life of the changelog that the offset belongs to.
+    pub incarnation: u128,
+    /// Next offset of the changelog.
+    pub offset: u64,
+}
+
+/// How fresh a read must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consistency {
+    /// As of now: the task proves that it still owns its partition before it answers.
+    Strong,
+    /// At least as fresh as this position.
+    AtLeast(Position),
+    /// Whatever has been applied.
+    Eventual,
+}
+
+/// What a read hands to the task: it runs on the task's thread against applied state.
+pub(crate) type ReadFn = Box<dyn FnOnce(Result<(&View<'_>, Position), CallError>) + Send>;
+/// Whether a wait is over: it has been answered, or nobody listens any more.
+pub(crate) type WaitFn = Box<dyn FnMut(Result<(&View<'_>, Position), CallError>) -> bool + Send>;
+
+pub(crate) enum Request {
+    Execute { command: Command, reply: oneshot::Sender<Result<Committed, CallError>> },
+    Read { consistency: Consistency, run: ReadFn },
+    Wait { store_key: Vec<u8>, check: WaitFn },
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Execute { command, .. } => f.debug_tuple("Execute").field(&command.name).finish(),
+            Self::Read { consistency, .. } => f.debug_tuple("Read").field(consistency).finish(),
+            Self::Wait { .. } => f.write_str("Wait"),
+        }
+    }
+}
+
+/// A handle of one task. Dropping a call's future abandons the answer, not the effect.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    task: Arc<str>,
+    requests: mpsc::Sender<Request>,
+}
+
+impl Handle {
+    pub(crate) fn new(task: &str, requests: mpsc::Sender<Request>) -> Self {
+        Self { task: Arc::from(task), requests }
+    }
+
+    /// Executes a command and returns its answer when its effects are certified.
+    ///
+    /// # Errors
+    /// After [`CallError::Stopped`] the outcome is unknown; after every other error nothing has happened.
+    pub async fn execute(&self, command: Command) -> Result<Committed, CallError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Request::Execute { command, reply })?;
+        answer.await.unwrap_or_else(|_| Err(self.stopped()))
+    }
+
+    /// Runs `read` against applied state that is as fresh as asked for.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn read<R, F>(&self, consistency: Consistency, read: F) -> Result<(R, Position), CallError>
+    where
+        R: Send + 'static,
+        F: FnOnce(&View<'_>) -> R + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let run: ReadFn = Box::new(move |state| {
+            // The caller may have gone away: then nobody needs the answer.
+            let _ = reply.send(state.map(|(view, position)| (read(view), position)));
+        });
+        self.send(Request::Read { consistency, run })?;
+        answer.await.unwrap_or_else(|_| Err(self.stopped()))
+    }
+
+    /// Returns the first `Some` that `check` gives, looking now (as a strong read does) and after every commit that changes
+    /// `key` of `store`. Any number of callers may wait; drop the future to stop waiting.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn wait<R, F>(&self, store: StoreId, key: &[u8], mut check: F) -> Result<(R, Position), CallError>
+    where
+        R: Send + 'static,
+        F: FnMut(&View<'_>) -> Option<R> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let mut reply = Some(reply);
+        let check: WaitFn = Box::new(move |state| {
+            if reply.as_ref().is_none_or(oneshot::Sender::is_closed) {
+                return true;
+            }
+            let result = match state {
+                Ok((view, position)) => match check(view) {
+                    Some(found) => Ok((found, position)),
+                    None => return false,
+                },
+                Err(error) => Err(error),
+            };
+            if let Some(reply) = reply.take() {
+                let _ = reply.send(result);
+            }
+            true
+        });
+        self.send(Request::Wait { store_key: crate::keys::state_key(store, key), check })?;
+        answer.await.unwrap_or_else(|_| Err(self.stopped()))
+    }
+
+    fn send(&self, request: Request) -> Result<(), CallError> {
+        self.requests.try_send(request).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => CallError::Overloaded { task: self.task.to_string() },
+            mpsc::error::TrySendError::Closed(_) => self.stopped(),
+        })
+    }
+
+    fn stopped(&self) -> CallError {
+        CallError::Stopped { task: self.task.to_string() }
+    }
+}
+
+/// The tasks of one service that this process runs, by partition.
+#[derive(Debug, Clone)]
+pub struct Tasks {
+    service: &'static str,
+    handles: Arc<[Option<Handle>]>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Tasks {
+    pub(crate) fn new(service: &'static str, handles: Vec<Option<Handle>>, clock: Arc<dyn Clock>) -> Self {
+        Self { service, handles: handles.into(), clock }
+    }
+
+    /// The service.
+    #[must_use]
+    pub fn service(&self) -> &'static str {
+        self.service
+    }
+
+    /// Number of partitions of the whole mesh, owned here or not.
+    #[must_use]
+    pub fn partitions(&self) -> u32 {
+        u32::try_from(self.handles.len()).expect("partition counts are far below 2^32")
+    }
+
+    /// The partition that a key belongs to.
+    #[must_use]
+    pub fn partition_of(&self, key: &[u8]) -> u32 {
+        partition_for_key(key, self.partitions())
+    }
+
+    /// The task that owns the key.
+    ///
+    /// # Errors
+    /// [`CallError::NotOwner`] if it is not here.
+    pub fn for_key(&self, key: &[u8]) -> Result<&Handle, CallError> {
+        self.for_partition(self.partition_of(key))
+    }
+
+    /// The task of a partition.
+    ///
+    /// # Errors
+    /// [`CallError::NotOwner`] if it is not here, or there is no such partition.
+    pub fn for_partition(&self, partition: u32) -> Result<&Handle, CallError> {
+        let handle = self.handles.get(partition as usize).and_then(Option::as_ref);
+        handle.ok_or(CallError::NotOwner { service: self.service, partition })
+    }
+
+    /// The time to stamp on a command that arrives now.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        self.clock.now_ms()
+    }
+}

@@ -1,0 +1,111 @@
+//! Changes that are computed but not committed, over the applied state.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use bytes::Bytes;
+use state_store::{Change, Error, Store};
+
+/// The applied state with uncommitted changes on top, and an undo log, so that one poisoned input takes back just its own.
+pub(crate) struct Overlay<'a> {
+    store: &'a dyn Store,
+    changes: BTreeMap<Bytes, Option<Bytes>>,
+    undo: Vec<(Bytes, Option<Option<Bytes>>)>,
+}
+
+impl<'a> Overlay<'a> {
+    pub(crate) fn new(store: &'a dyn Store) -> Self {
+        Self { store, changes: BTreeMap::new(), undo: Vec::new() }
+    }
+
+    pub(crate) fn get(&self, key: Vec<u8>) -> Result<Option<Bytes>, Error> {
+        match self.changes.get(key.as_slice()) {
+            Some(change) => Ok(change.clone()),
+            None => self.store.get(&key),
+        }
+    }
+
+    pub(crate) fn set(&mut self, key: Vec<u8>, value: Option<Bytes>) {
+        let key = Bytes::from(key);
+        let before = self.changes.insert(key.clone(), value);
+        self.undo.push((key, before));
+    }
+
+    /// Pairs of `[from, to)` as they would be after the commit.
+    pub(crate) fn scan(&self, from: &[u8], to: Option<&[u8]>, limit: usize) -> Result<Vec<(Bytes, Bytes)>, Error> {
+        let upper = to.map_or(Bound::Unbounded, Bound::Excluded);
+        let changed: Vec<_> = self.changes.range::<[u8], _>((Bound::Included(from), upper)).collect();
+        // Removed rows may use up the store's part of the page, so ask for as many more.
+        let removed = changed.iter().filter(|(_, change)| change.is_none()).count();
+        let mut rows: BTreeMap<Bytes, Bytes> = self.store.scan(from, to, limit.saturating_add(removed))?.into_iter().collect();
+        for (key, change) in changed {
+            match change {
+                Some(value) => rows.insert(key.clone(), value.clone()),
+                None => rows.remove(key),
+            };
+        }
+        Ok(rows.into_iter().take(limit).collect())
+    }
+
+    /// Everything before this call stays when later work is undone.
+    pub(crate) fn savepoint(&mut self) {
+        self.undo.clear();
+    }
+
+    /// Takes back everything since the last savepoint.
+    pub(crate) fn rollback(&mut self) {
+        for (key, before) in self.undo.drain(..).rev() {
+            match before {
+                Some(change) => self.changes.insert(key, change),
+                None => self.changes.remove(&key),
+            };
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    pub(crate) fn into_changes(self) -> Vec<Change> {
+        self.changes.into_iter().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use state_store::MemoryStore;
+
+    use super::*;
+
+    fn stored(pairs: &[(&'static str, &'static str)]) -> MemoryStore {
+        let mut store = MemoryStore::default();
+        let changes: Vec<Change> = pairs.iter().map(|(k, v)| (Bytes::from(*k), Some(Bytes::from(*v)))).collect();
+        store.apply(&changes, b"").unwrap();
+        store
+    }
+
+    #[test]
+    fn a_scan_sees_changes_and_fills_its_page_past_removed_rows() {
+        let store = stored(&[("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")]);
+        let mut overlay = Overlay::new(&store);
+        overlay.set(b"a".to_vec(), None);
+        overlay.set(b"bb".to_vec(), Some(Bytes::from("x")));
+        let rows = overlay.scan(b"a", None, 3).unwrap();
+        let keys: Vec<_> = rows.iter().map(|(k, _)| k.as_ref()).collect();
+        assert_eq!(keys, [&b"b"[..], b"bb", b"c"]);
+    }
+
+    #[test]
+    fn a_rollback_takes_back_only_what_came_after_the_savepoint() {
+        let store = stored(&[("a", "1")]);
+        let mut overlay = Overlay::new(&store);
+        overlay.set(b"a".to_vec(), Some(Bytes::from("2")));
+        overlay.savepoint();
+        overlay.set(b"a".to_vec(), None);
+        overlay.set(b"a".to_vec(), Some(Bytes::from("3")));
+        overlay.set(b"b".to_vec(), Some(Bytes::from("4")));
+        overlay.rollback();
+        assert_eq!(overlay.get(b"a".to_vec()).unwrap(), Some(Bytes::from("2")));
+        assert_eq!(overlay.into_changes().len(), 1);
+    }
+}

@@ -1,0 +1,49 @@
+//! Applied state, as reads see it.
+
+use bytes::Bytes;
+use state_store::Store;
+
+use crate::{StoreId, keys};
+
+/// Read access to the certified state of one task at one position.
+#[derive(Debug)]
+pub struct View<'a> {
+    store: &'a dyn Store,
+}
+
+impl<'a> View<'a> {
+    pub(crate) fn new(store: &'a dyn Store) -> Self {
+        Self { store }
+    }
+
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// The store is damaged; the task will rebuild it.
+    pub fn get(&self, store: StoreId, key: &[u8]) -> Result<Option<Bytes>, state_store::Error> {
+        self.store.get(&keys::state_key(store, key))
+    }
+
+    /// Up to `limit` pairs of a store whose keys begin with `prefix` and, if given, stand behind `after`, in key order.
+    ///
+    /// # Errors
+    /// The store is damaged; the task will rebuild it.
+    pub fn scan(
+        &self,
+        store: StoreId,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, state_store::Error> {
+        let prefix = keys::state_key(store, prefix);
+        let mut from = prefix.clone();
+        if let Some(after) = after {
+            // The smallest key behind `after` is `after` with a zero byte.
+            from = keys::state_key(store, after);
+            from.push(0);
+            from = from.max(prefix.clone());
+        }
+        let rows = self.store.scan(&from, keys::prefix_end(&prefix).as_deref(), limit)?;
+        Ok(rows.into_iter().map(|(key, value)| (key.slice(1..), value)).collect())
+    }
+}

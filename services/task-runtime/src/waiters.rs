@@ -1,0 +1,64 @@
+//! Callers that wait for a key to reach a condition: any number of them, within a limit.
+
+use std::collections::BTreeMap;
+
+use crate::handle::{Position, WaitFn};
+use crate::view::View;
+use crate::CallError;
+
+/// Waits by the key that they look at.
+#[derive(Default)]
+pub(crate) struct Waiters {
+    by_key: BTreeMap<Vec<u8>, Vec<WaitFn>>,
+    count: usize,
+    /// Abandoned waits are swept when the count reaches this, so that a sweep is paid for by the waits since the last.
+    sweep_at: usize,
+}
+
+impl Waiters {
+    /// Keeps a wait that is not over; refuses it beyond `limit`.
+    pub(crate) fn add(&mut self, key: Vec<u8>, mut wait: WaitFn, limit: usize, view: &View<'_>, at: Position) {
+        if self.count >= self.sweep_at.max(64) {
+            self.sweep(view, at);
+        }
+        if self.count >= limit {
+            wait(Err(CallError::Overloaded { task: "waits".to_owned() }));
+            return;
+        }
+        self.by_key.entry(key).or_default().push(wait);
+        self.count += 1;
+    }
+
+    /// Looks again at the waits for this key.
+    pub(crate) fn changed(&mut self, key: &[u8], view: &View<'_>, at: Position) {
+        let Some(waits) = self.by_key.get_mut(key) else { return };
+        let before = waits.len();
+        waits.retain_mut(|wait| !wait(Ok((view, at))));
+        self.count -= before - waits.len();
+        if waits.is_empty() {
+            self.by_key.remove(key);
+        }
+    }
+
+    /// Ends all waits with an error.
+    pub(crate) fn fail_all(&mut self, error: &CallError) {
+        for mut wait in std::mem::take(&mut self.by_key).into_values().flatten() {
+            wait(Err(error.clone()));
+        }
+        self.count = 0;
+    }
+
+    /// Whether anyone waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    fn sweep(&mut self, view: &View<'_>, at: Position) {
+        // A wait whose caller has gone away says that it is over; one that is alive looks once more, which is harmless.
+        let keys: Vec<_> = self.by_key.keys().cloned().collect();
+        for key in keys {
+            self.changed(&key, view, at);
+        }
+        self.sweep_at = self.count * 2;
+    }
+}
