@@ -1,0 +1,73 @@
+//! Recent changes in memory, waiting to be written to the tables as one batch.
+//!
+//! What always holds: a layer is the sum of consecutive whole applies and carries the checkpoint of the last of them, so
+//! writing a layer as one unit moves the tables from one prefix of the applies to a longer one.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Range;
+use std::ops::Bound;
+
+use bytes::Bytes;
+
+/// What a row costs beside its key and value: two handles, its share of a tree node, two heap blocks.
+const ROW_OVERHEAD_BYTES: usize = 128;
+
+/// Changes by key (`None` is a deletion) and the newest checkpoint.
+#[derive(Debug, Default)]
+pub(crate) struct Layer {
+    changes: BTreeMap<Bytes, Option<Bytes>>,
+    checkpoint: Option<Bytes>,
+    bytes: usize,
+}
+
+impl Layer {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.checkpoint.is_none()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.changes.len()
+    }
+
+    /// Memory in use, about.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn checkpoint(&self) -> Option<&Bytes> {
+        self.checkpoint.as_ref()
+    }
+
+    /// The last change of `key`: `Some(None)` says that it was deleted here.
+    pub(crate) fn get(&self, key: &[u8]) -> Option<Option<&Bytes>> {
+        self.changes.get(key).map(Option::as_ref)
+    }
+
+    /// Takes a change over. The bytes are copied: what the caller holds may be a slice of a whole log record, which the
+    /// layer would keep in memory.
+    pub(crate) fn record(&mut self, key: &[u8], value: Option<&[u8]>) {
+        let value = value.map(Bytes::copy_from_slice);
+        let added = value.as_ref().map_or(0, Bytes::len);
+        if let Some(slot) = self.changes.get_mut(key) {
+            self.bytes -= slot.as_ref().map_or(0, Bytes::len);
+            *slot = value;
+        } else {
+            self.bytes += key.len() + ROW_OVERHEAD_BYTES;
+            self.changes.insert(Bytes::copy_from_slice(key), value);
+        }
+        self.bytes += added;
+    }
+
+    pub(crate) fn set_checkpoint(&mut self, checkpoint: &[u8]) {
+        self.checkpoint = Some(Bytes::copy_from_slice(checkpoint));
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Bytes, Option<&Bytes>)> {
+        self.changes.iter().map(|(key, value)| (key, value.as_ref()))
+    }
+
+    /// Changes with keys in `[from, to)`. The caller has made sure that `from < to`.
+    pub(crate) fn range(&self, from: &[u8], to: Option<&[u8]>) -> Range<'_, Bytes, Option<Bytes>> {
+        self.changes.range::<[u8], _>((Bound::Included(from), to.map_or(Bound::Unbounded, Bound::Excluded)))
+    }
+}
