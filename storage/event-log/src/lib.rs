@@ -6,13 +6,16 @@
 //! What always holds: an offset that was returned by `append` is the offset at which `fetch` finds the record; offsets of
 //! one partition grow without being reused; a record is readable only once it is as durable as the adapter promises.
 
+pub mod contract;
 mod error;
+mod memory;
 mod partitioner;
 mod port;
 mod record;
 mod topic;
 
 pub use error::Error;
+pub use memory::MemoryLog;
 pub use partitioner::partition_for_key;
 pub use port::{EventLog, FetchFrom, FetchLimits, Fetched, FetchedBatch, SharedLog};
 pub use record::{Header, Record, StoredRecord};

@@ -23,7 +23,8 @@ pub struct FetchFrom {
 /// Bounds of one fetch.
 #[derive(Debug, Clone, Copy)]
 pub struct FetchLimits {
-    /// Stop gathering at about this many bytes for each partition. At least one record is returned even if it is larger.
+    /// Stop gathering at about this many bytes for each partition. At least one record is returned even if it is larger,
+    /// and an adapter may finish the batch that it has begun.
     pub max_bytes_per_partition: usize,
     /// Longest time to wait when no partition has anything new. Zero asks without waiting.
     pub max_wait: Duration,
@@ -55,7 +56,7 @@ pub trait EventLog: Send + Sync + Debug + 'static {
     /// Creates the topic, or checks that the existing one has these properties.
     ///
     /// # Errors
-    /// [`Error::TopicMismatch`] when it exists otherwise.
+    /// [`Error::TopicMismatch`] when it exists otherwise; [`Error::Failed`] when no topic can be like this.
     async fn ensure_topic(&self, spec: &TopicSpec) -> Result<(), Error>;
 
     /// All topics with their properties, by name.
@@ -66,13 +67,18 @@ pub trait EventLog: Send + Sync + Debug + 'static {
     /// An empty list is an error of the caller and answered with [`Error::Failed`].
     ///
     /// # Errors
-    /// After [`Error::UnknownOutcome`] the batch may be in the log, or land later, or be there twice.
+    /// After [`Error::UnknownOutcome`] the batch may be in the log, or land later, or be there twice. After
+    /// [`Error::TooLarge`] and [`Error::Unavailable`] it is not there and will not be. After [`Error::Failed`] it is not
+    /// readable, but may be once the log was opened again.
     async fn append(&self, partition: &TopicPartition, records: Vec<Record>) -> Result<Offset, Error>;
 
     /// Reads several partitions, each from its offset, and waits up to `max_wait` until any of them has something (or an error).
     ///
-    /// Returns an entry for each partition that has records or an error; none when the time is over. One call costs one
-    /// waiter however many partitions it names, and an adapter may send it as one request.
+    /// Returns an entry for each partition that has records or an error, in the order asked; none when the time is over.
+    /// One call costs one waiter however many partitions it names, and an adapter may send it as one request.
+    ///
+    /// An offset at the end of a partition waits; one below its start or beyond its end is that partition's
+    /// [`Error::OffsetOutOfRange`].
     async fn fetch(&self, from: &[FetchFrom], limits: FetchLimits) -> Result<Vec<Fetched>, Error>;
 
     /// First offset that can be read.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::Error;
+
 /// Name of a topic: 1 to 249 of `[A-Za-z0-9._-]`, as Kafka has it. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TopicName(Arc<str>);
@@ -126,4 +128,48 @@ pub struct TopicSpec {
     pub partitions: u32,
     /// What the broker may throw away.
     pub cleanup: Cleanup,
+}
+
+/// Largest number of partitions that a topic can have: far above any use, it keeps a slip from creating millions of files.
+const PARTITIONS_MAX: u32 = 10_000;
+
+impl TopicSpec {
+    /// Whether a topic can be like this at all: its name and its number of partitions (1 to 10,000).
+    ///
+    /// # Errors
+    /// [`Error::Failed`] that names what is wrong.
+    pub fn check(&self) -> Result<(), Error> {
+        let Self { name, partitions, .. } = self;
+        if !name.is_valid() {
+            return Err(Error::Failed(format!("topic name {:?} is not 1 to 249 of A-Z a-z 0-9 . _ -", name.as_str())));
+        }
+        if !(1..=PARTITIONS_MAX).contains(partitions) {
+            return Err(Error::Failed(format!("topic {name} cannot have {partitions} partitions")));
+        }
+        Ok(())
+    }
+
+    /// Whether this topic, which exists, is what `wanted` declares.
+    ///
+    /// # Errors
+    /// [`Error::TopicMismatch`].
+    pub fn check_matches(&self, wanted: &Self) -> Result<(), Error> {
+        if self == wanted {
+            return Ok(());
+        }
+        Err(Error::TopicMismatch {
+            topic: wanted.name.to_string(),
+            found: self.properties(),
+            wanted: wanted.properties(),
+        })
+    }
+
+    fn properties(&self) -> String {
+        let cleanup = match self.cleanup {
+            Cleanup::Never => "no cleanup".to_owned(),
+            Cleanup::AfterMs(age) => format!("cleanup after {age} ms"),
+            Cleanup::Compact => "compaction".to_owned(),
+        };
+        format!("{} partitions and {cleanup}", self.partitions)
+    }
 }
