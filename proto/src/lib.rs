@@ -1,7 +1,7 @@
 //! The protobuf vocabulary of the mesh, as Rust. Generated code only: the `.proto` files beside this crate are the
 //! source and the reference documentation. Nothing here knows a rule of the domain.
 
-#![allow(missing_docs, clippy::all)]
+#![allow(missing_docs, clippy::all, clippy::too_many_lines)]
 
 /// The compiled `.proto` files with imports, custom options and comments: a serialised `google.protobuf.FileDescriptorSet`.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ordermesh.bin"));

@@ -1,0 +1,46 @@
+//! Collects everything that is wrong with the fields of a request, so that a client learns all of it at once.
+
+use crate::{Problem, Violation};
+
+/// Most faults that one answer lists; a request with more is hopeless anyway.
+const FAULTS_MAX: usize = 200;
+
+/// The faults found so far.
+///
+/// ```
+/// let mut faults = service_host::FieldFaults::new();
+/// faults.add("order.lines[2].product_id", "must not be blank");
+/// let problem = faults.finish().unwrap_err();
+/// assert_eq!(problem.violations[0].field, "order.lines[2].product_id");
+/// ```
+#[derive(Debug, Default)]
+pub struct FieldFaults {
+    found: Vec<Violation>,
+}
+
+impl FieldFaults {
+    /// Nothing wrong so far.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Notes one fault. `field` is the path, `description` continues "the field ...".
+    pub fn add(&mut self, field: impl Into<String>, description: impl Into<String>) {
+        if self.found.len() < FAULTS_MAX {
+            self.found.push(Violation { field: field.into(), description: description.into() });
+        }
+    }
+
+    /// Whether nothing is wrong so far.
+    pub fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
+    /// Ends the search.
+    ///
+    /// # Errors
+    /// INVALID_FIELD with every fault, if there is any.
+    pub fn finish(self) -> Result<(), Problem> {
+        if self.found.is_empty() { Ok(()) } else { Err(Problem::invalid_fields(self.found)) }
+    }
+}

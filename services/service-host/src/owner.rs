@@ -1,0 +1,272 @@
+//! The way of a call into the task that owns its key, the same for every service: execute a command, read, wait, list.
+//!
+//! Handlers convert, call this, and convert again. Whatever goes wrong between them and the task becomes a [`Problem`] here,
+//! so that it has the same code and reason everywhere.
+
+mod deadline;
+mod page;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use prost::Message;
+use proto::mesh::v1::read_consistency::Bound;
+use proto::mesh::v1::{ReadConsistency, Role, ServedBy};
+use task_runtime::{CallError, Command, Consistency, Handle, Position, StoreId, TRACE_HEADER, Tasks, View};
+use tonic::metadata::MetadataMap;
+
+pub use deadline::Deadline;
+pub use page::{Listed, Page};
+
+use crate::{Chain, Code, ConsistencyToken, Problem, reply};
+
+/// How long a wait lasts when the caller gives no deadline.
+pub const WAIT_MAX_DEFAULT: Duration = Duration::from_secs(600);
+
+/// The owner's side of one service in this process. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Owner {
+    tasks: Tasks,
+    instance: Arc<str>,
+    wait_max: Duration,
+}
+
+/// A command on its way to its task.
+#[derive(Debug)]
+pub struct Call {
+    /// Name that the service's definition declares.
+    pub name: &'static str,
+    /// Key that it concerns.
+    pub key: Bytes,
+    /// The client's id of this request; empty without one.
+    pub request_id: String,
+    /// The client's content, encoded: what must be equal when a request id is used again. It holds neither the request id
+    /// nor anything that only says how to answer.
+    pub payload: Bytes,
+    /// What may differ when a request id is used again.
+    pub attachment: Bytes,
+}
+
+/// An answer and the state that it comes from.
+#[derive(Debug, Clone)]
+pub struct Answer<T> {
+    /// The answer.
+    pub value: T,
+    /// The partition that gave it.
+    pub partition: u32,
+    /// The partition's position: the answer reflects everything before it.
+    pub position: Position,
+}
+
+/// What a look at a key shows to somebody who waits.
+#[derive(Debug)]
+pub enum Look<T> {
+    /// What was waited for.
+    Found(T),
+    /// Not yet; this far it has come, such as "CREATED".
+    Stage(&'static str),
+}
+
+/// Stage of a thing that does not exist.
+pub const STAGE_UNKNOWN: &str = "UNKNOWN";
+
+impl Owner {
+    /// The owner's side of the service whose tasks these are; `instance` names the process to clients.
+    pub fn new(tasks: Tasks, instance: impl Into<Arc<str>>) -> Self {
+        Self { tasks, instance: instance.into(), wait_max: WAIT_MAX_DEFAULT }
+    }
+
+    /// The same with another limit for waits of callers without a deadline.
+    #[must_use]
+    pub fn with_wait_max(mut self, wait_max: Duration) -> Self {
+        self.wait_max = wait_max;
+        self
+    }
+
+    /// Executes a command and returns its answer when its effects are certified. A repeated request id gets the first answer.
+    ///
+    /// # Errors
+    /// The problem that the handler answered with, or why there is no answer.
+    pub async fn execute<R: Message + Default>(&self, metadata: &MetadataMap, call: Call) -> Result<Answer<R>, Problem> {
+        let partition = self.tasks.partition_of(&call.key);
+        let handle = self.tasks.for_partition(partition)?;
+        let request_id = (!call.request_id.is_empty()).then_some(call.request_id);
+        // Kept for the answer to a misuse; requests without an id cannot be misused.
+        let repeatable = request_id.clone();
+        let command = Command {
+            name: call.name,
+            key: call.key,
+            request_id,
+            payload: call.payload,
+            attachment: call.attachment,
+            time_ms: self.tasks.now_ms(),
+            traceparent: metadata.get(TRACE_HEADER).map(|value| Bytes::copy_from_slice(value.as_bytes())),
+        };
+        let committed = handle.execute(command).await.map_err(|error| match (error, repeatable) {
+            (CallError::RequestIdReused, Some(id)) => Problem::request_id_reused(&id),
+            (CallError::Stopped { .. }, None) => outcome_unknown_for_ever(),
+            (error, _) => Problem::from(error),
+        })?;
+        Ok(Answer { value: reply::decode(committed.reply)?, partition, position: committed.position })
+    }
+
+    /// Reads from the task that owns `key`, as fresh as the client asks for; strong when it does not say.
+    ///
+    /// # Errors
+    /// What `read` finds, a malformed bound, or why there is no answer.
+    pub async fn read<R, F>(
+        &self,
+        key: &[u8],
+        consistency: Option<&ReadConsistency>,
+        read: F,
+    ) -> Result<Answer<R>, Problem>
+    where
+        R: Send + 'static,
+        F: FnOnce(&View<'_>) -> Result<R, Problem> + Send + 'static,
+    {
+        self.read_partition(self.tasks.partition_of(key), consistency, read).await
+    }
+
+    /// Reads a page of the partition that `page` names. Returns its items and the token of the next page.
+    ///
+    /// # Errors
+    /// As [`Owner::read`].
+    pub async fn list<T, F>(
+        &self,
+        page: Page,
+        consistency: Option<&ReadConsistency>,
+        read: F,
+    ) -> Result<Answer<(Vec<T>, String)>, Problem>
+    where
+        T: Send + 'static,
+        F: FnOnce(&View<'_>, &Page) -> Result<Listed<T>, Problem> + Send + 'static,
+    {
+        let read = move |view: &View<'_>| {
+            let Listed { items, next } = read(view, &page)?;
+            Ok((items, page.next_token(next)))
+        };
+        self.read_partition(page.partition, consistency, read).await
+    }
+
+    /// Waits until `look` finds something: it looks now, and again after every commit that changes `key` of `store`.
+    ///
+    /// # Errors
+    /// DEADLINE_EXCEEDED with the stage that was reached, shortly before the deadline so that the caller still hears it;
+    /// what `look` finds, or why there is no answer.
+    pub async fn wait<R, F>(&self, deadline: Deadline, store: StoreId, key: &[u8], mut look: F) -> Result<Answer<R>, Problem>
+    where
+        R: Send + 'static,
+        F: FnMut(&View<'_>) -> Result<Look<R>, Problem> + Send + 'static,
+    {
+        let partition = self.tasks.partition_of(key);
+        let handle = self.tasks.for_partition(partition)?;
+        let reached = Arc::new(Mutex::new(STAGE_UNKNOWN));
+        let stage = Arc::clone(&reached);
+        let found = handle.wait(store, key, move |view| match look(view) {
+            Ok(Look::Found(found)) => Some(Ok(found)),
+            Ok(Look::Stage(now)) => {
+                *stage.lock().unwrap_or_else(PoisonError::into_inner) = now;
+                None
+            }
+            Err(problem) => Some(Err(problem)),
+        });
+        match tokio::time::timeout_at(deadline.answer_by(self.wait_max), found).await {
+            Ok(found) => {
+                let (value, position) = found.map_err(|error| self.unanswered(error, partition))?;
+                Ok(Answer { value: value?, partition, position })
+            }
+            Err(_) => Err(Problem::deadline_exceeded(*reached.lock().unwrap_or_else(PoisonError::into_inner))),
+        }
+    }
+
+    /// The token that lets a later read see this answer's state.
+    pub fn consistency_token<T>(&self, answer: &Answer<T>) -> String {
+        let Position { incarnation, offset } = answer.position;
+        let role = self.tasks.service().to_owned();
+        ConsistencyToken { role, partition: answer.partition, incarnation, offset }.encode()
+    }
+
+    /// Who gave the answer.
+    pub fn served_by<T>(&self, answer: &Answer<T>) -> ServedBy {
+        ServedBy {
+            instance: self.instance.as_ref().to_owned(),
+            role: Role::Active.into(),
+            applied_offset: i64::try_from(answer.position.offset).unwrap_or(i64::MAX),
+            lag_ms: 0,
+            partition: i32::try_from(answer.partition).unwrap_or(i32::MAX),
+        }
+    }
+
+    async fn read_partition<R, F>(
+        &self,
+        partition: u32,
+        consistency: Option<&ReadConsistency>,
+        read: F,
+    ) -> Result<Answer<R>, Problem>
+    where
+        R: Send + 'static,
+        F: FnOnce(&View<'_>) -> Result<R, Problem> + Send + 'static,
+    {
+        let consistency = self.consistency(partition, consistency)?;
+        let handle: &Handle = self.tasks.for_partition(partition)?;
+        let (value, position) =
+            handle.read(consistency, read).await.map_err(|error| self.unanswered(error, partition))?;
+        Ok(Answer { value: value?, partition, position })
+    }
+
+    /// The bound that the task must meet.
+    fn consistency(&self, partition: u32, wanted: Option<&ReadConsistency>) -> Result<Consistency, Problem> {
+        match wanted.and_then(|wanted| wanted.bound.as_ref()) {
+            None | Some(Bound::Strong(_)) => Ok(Consistency::Strong),
+            Some(Bound::Eventual(_)) => Ok(Consistency::Eventual),
+            // An owner that proves that it still is one lags by nothing; without the proof it cannot tell its lag.
+            Some(Bound::MaxStaleness(bound)) if bound.seconds >= 0 && bound.nanos >= 0 => Ok(Consistency::Strong),
+            Some(Bound::MaxStaleness(_)) => {
+                Err(Problem::invalid_field("consistency.max_staleness", "must not be negative"))
+            }
+            Some(Bound::AtLeast(token)) => {
+                let token = ConsistencyToken::decode("consistency.at_least", token)?;
+                if token.role != self.tasks.service() || token.partition != partition {
+                    // The token says nothing about this partition; a strong read sees every write there is.
+                    return Ok(Consistency::Strong);
+                }
+                Ok(Consistency::AtLeast(Position { incarnation: token.incarnation, offset: token.offset }))
+            }
+        }
+    }
+
+    /// Why a read was not answered. A stopped task took nothing with it, so that trying again is always right.
+    fn unanswered(&self, error: CallError, partition: u32) -> Problem {
+        match error {
+            CallError::Stopped { .. } => Problem::rebalancing(self.tasks.service(), partition),
+            error => Problem::from(error),
+        }
+    }
+}
+
+/// Reads one row of a store.
+///
+/// # Errors
+/// PARTITION_REBALANCING when the store is damaged: its task rebuilds it.
+pub fn row(view: &View<'_>, store: StoreId, key: &[u8]) -> Result<Option<Bytes>, Problem> {
+    view.get(store, key).map_err(|error| damaged(store, &error))
+}
+
+/// What a caller is told of a row or an entry that cannot be read: a bug, of which the log says more.
+pub fn unreadable(what: &'static str, error: &impl std::error::Error) -> Problem {
+    tracing::error!(what, error = %Chain(error), "stored bytes are unreadable");
+    Problem::internal()
+}
+
+fn damaged(store: StoreId, error: &impl std::error::Error) -> Problem {
+    tracing::warn!(store = store.name(), error = %Chain(error), "store is damaged, its task will rebuild it");
+    Problem::new(Code::Unavailable, "PARTITION_REBALANCING", "the partition is being restored")
+        .retry_after(Duration::from_secs(1))
+}
+
+/// Nobody can find out what became of a command without a request id, so that no advice to try again is given.
+fn outcome_unknown_for_ever() -> Problem {
+    let message = "the owner stopped before it answered; without a request_id the outcome stays unknown";
+    Problem::new(Code::Unavailable, "OUTCOME_UNKNOWN", message).with("outcome", "unknown")
+}
