@@ -1,1 +1,2 @@
-//! Placeholder.
+//! Products, their stock and what orders hold of it.
+pub mod domain;
