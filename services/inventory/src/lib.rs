@@ -1,2 +1,3 @@
 //! Products, their stock and what orders hold of it.
+
 pub mod domain;

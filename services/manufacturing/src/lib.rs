@@ -1,1 +1,3 @@
-//! Placeholder.
+//! Work orders: what has to be made for each order.
+
+pub mod domain;

@@ -1,1 +1,3 @@
-//! Placeholder.
+//! Shipments: each order leaves once, when everything of it is there.
+
+pub mod domain;
