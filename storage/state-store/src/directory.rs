@@ -50,7 +50,7 @@ pub(crate) enum Phase {
 }
 
 /// The directory of one task.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct TaskDirectory {
     path: PathBuf,
 }

@@ -1,85 +1,168 @@
-//! The store on disk: recent changes in a layer in memory, everything older in the tables.
+//! The store on disk: recent changes in memory, everything older in the tables.
+//!
+//! ```text
+//! apply ─► active layer ─(full)─► frozen layer ─(background thread)─► tables
+//! read  ─► active layer  ─(miss)─► frozen layer  ─(miss)─────────────► tables
+//! ```
+//!
+//! An apply costs a few insertions into a tree in memory. Rows that are written several times within a short time, or come
+//! and go, reach the disk once or never. The old value of a row, which the digest needs, is looked up when its layer is
+//! written, not when it is applied.
+//!
+//! What always holds: there is at most one frozen layer; it leaves memory only after its state came back, that is, when the
+//! tables hold it; and `state` describes the tables without it.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::Error;
+use crate::background::{Background, Frozen};
 use crate::layer::Layer;
+use crate::merge::merge;
+use crate::state::State;
 use crate::store::{Change, Pair, Store, check_checkpoint, check_limits};
 use crate::stores::Registration;
-use crate::tables::{State, Tables};
+use crate::tables::Tables;
 
 /// A store on disk. Made by [`crate::Stores::open_store`].
-pub(crate) struct FjallStore {
+pub(crate) struct DurableStore {
     tables: Arc<Tables>,
     state: State,
-    layer: Layer,
-    layer_bytes_max: usize,
-    /// Frees the task's name when the store goes.
+    frozen: Option<Arc<Frozen>>,
+    active: Layer,
+    /// Size of the active layer at which it is frozen; twice this is where an apply waits.
+    layer_bytes: usize,
+    /// Size of the active layer at which to try again after a failed write.
+    retry_bytes: usize,
+    background: Arc<Background>,
+    /// Frees the task's name; the last field, so that the files are closed by then.
     _registration: Registration,
 }
 
-impl FjallStore {
-    pub(crate) fn new(tables: Tables, state: State, layer_bytes_max: usize, registration: Registration) -> Self {
-        Self { tables: Arc::new(tables), state, layer: Layer::default(), layer_bytes_max, _registration: registration }
+impl DurableStore {
+    pub(crate) fn new(
+        tables: Tables,
+        state: State,
+        layer_bytes: usize,
+        background: &Arc<Background>,
+        registration: Registration,
+    ) -> Self {
+        let store = Self {
+            tables: Arc::new(tables),
+            state,
+            frozen: None,
+            active: Layer::default(),
+            layer_bytes,
+            retry_bytes: layer_bytes,
+            background: Arc::clone(background),
+            _registration: registration,
+        };
+        store.background.compact(&store.tables);
+        store
     }
 
-    fn merged<'a>(
-        &'a self,
-        tables: impl Iterator<Item = Result<Pair, Error>>,
-        layer: impl Iterator<Item = (&'a Bytes, &'a Option<Bytes>)>,
-        limit: usize,
-        before: fn(&[u8], &[u8]) -> bool,
-    ) -> Result<Vec<Pair>, Error> {
-        let mut tables = tables.peekable();
-        let mut layer = layer.peekable();
-        let mut rows = Vec::new();
-        while rows.len() < limit {
-            let take_layer = match (tables.peek(), layer.peek()) {
-                (_, None) => false,
-                (None, Some(_)) => true,
-                (Some(Err(_)), Some(_)) => false,
-                (Some(Ok((key, _))), Some((newer, _))) => !before(key, newer),
-            };
-            if !take_layer {
-                match tables.next() {
-                    Some(pair) => rows.push(pair?),
-                    None => break,
-                }
-                continue;
-            }
-            if let Some((key, value)) = layer.next() {
-                tables.next_if(|row| row.as_ref().is_ok_and(|(older, _)| older == key));
-                if let Some(value) = value {
-                    rows.push((key.clone(), value.clone()));
-                }
+    /// Makes room in the active layer: hands it over when it is full, waits when it is twice as full as that.
+    fn make_room(&mut self) -> Result<(), Error> {
+        if self.active.bytes() < self.retry_bytes {
+            return Ok(());
+        }
+        let is_last_chance = self.active.bytes() >= self.layer_bytes * 2;
+        if let Some(frozen) = &self.frozen {
+            let outcome = if is_last_chance { Some(frozen.wait()) } else { frozen.outcome() };
+            match outcome {
+                None => return Ok(()),
+                Some(Ok(state)) => self.thaw(state),
+                Some(Err(error)) => return self.retry(&error, is_last_chance),
             }
         }
-        Ok(rows)
+        self.freeze();
+        Ok(())
+    }
+
+    fn freeze(&mut self) {
+        let frozen = Arc::new(Frozen::new(std::mem::take(&mut self.active), self.state.clone()));
+        self.background.write(&self.tables, &frozen);
+        self.frozen = Some(frozen);
+        self.retry_bytes = self.layer_bytes;
+    }
+
+    /// The frozen layer is in the tables.
+    fn thaw(&mut self, state: State) {
+        self.state = state;
+        self.frozen = None;
+        self.retry_bytes = self.layer_bytes;
+    }
+
+    /// A write in the background failed: try again after some more changes, and, when there is no room left for any, on this
+    /// thread with the caller watching.
+    fn retry(&mut self, error: &Error, is_last_chance: bool) -> Result<(), Error> {
+        if error.is_damage() {
+            return Err(error.duplicate());
+        }
+        if is_last_chance {
+            self.flush_frozen()?;
+            self.freeze();
+            return Ok(());
+        }
+        tracing::warn!(
+            task = self.tables.task(),
+            error = error as &dyn std::error::Error,
+            "cannot write changes to disk yet"
+        );
+        if let Some(frozen) = &self.frozen {
+            self.background.write(&self.tables, frozen);
+        }
+        self.retry_bytes = self.active.bytes() + self.layer_bytes / 8;
+        Ok(())
+    }
+
+    /// Sees to it that the frozen layer is in the tables, on this thread if need be.
+    fn flush_frozen(&mut self) -> Result<(), Error> {
+        let Some(frozen) = self.frozen.clone() else { return Ok(()) };
+        let outcome = frozen.wait().or_else(|error| {
+            if error.is_damage() {
+                return Err(error);
+            }
+            frozen.write(&self.tables);
+            frozen.wait()
+        });
+        self.thaw(outcome.map_err(|error| error.duplicate())?);
+        Ok(())
+    }
+
+    fn scan_layers(&self, from: &[u8], to: Option<&[u8]>, limit: usize, reverse: bool) -> Result<Vec<Pair>, Error> {
+        if limit == 0 || to.is_some_and(|to| to <= from) {
+            return Ok(Vec::new());
+        }
+        let newest = self.active.range(from, to);
+        let newer = self.frozen.iter().flat_map(|frozen| frozen.layer.range(from, to));
+        let tables = self.tables.range(from, to)?;
+        if reverse {
+            merge(newest.rev(), newer.rev(), tables.rev(), limit, |a, b| a > b)
+        } else {
+            merge(newest, newer, tables, limit, |a, b| a < b)
+        }
     }
 }
 
-impl Store for FjallStore {
+impl Store for DurableStore {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Error> {
-        match self.layer.get(key) {
-            Some(value) => Ok(value.cloned()),
-            None => self.tables.get(key),
+        if let Some(value) = self.active.get(key) {
+            return Ok(value.cloned());
         }
+        if let Some(value) = self.frozen.as_ref().and_then(|frozen| frozen.layer.get(key)) {
+            return Ok(value.cloned());
+        }
+        self.tables.get(key)
     }
 
     fn scan(&self, from: &[u8], to: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, Error> {
-        if to.is_some_and(|to| to <= from) {
-            return Ok(Vec::new());
-        }
-        self.merged(self.tables.range(from, to), self.layer.range(from, to), limit, |a, b| a < b)
+        self.scan_layers(from, to, limit, false)
     }
 
     fn scan_reverse(&self, from: &[u8], to: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, Error> {
-        if to.is_some_and(|to| to <= from) {
-            return Ok(Vec::new());
-        }
-        self.merged(self.tables.range(from, to).rev(), self.layer.range(from, to).rev(), limit, |a, b| a > b)
+        self.scan_layers(from, to, limit, true)
     }
 
     fn apply(&mut self, changes: &[Change], checkpoint: &[u8]) -> Result<(), Error> {
@@ -87,40 +170,58 @@ impl Store for FjallStore {
         for (key, value) in changes {
             check_limits(key, value.as_deref())?;
         }
-        if self.layer.bytes() >= self.layer_bytes_max {
-            self.flush()?;
-        }
+        self.make_room()?;
         for (key, value) in changes {
-            self.layer.record(key, value.as_deref());
+            self.active.record(key, value.as_deref());
         }
-        self.layer.set_checkpoint(checkpoint);
+        self.active.set_checkpoint(checkpoint);
         Ok(())
     }
 
     fn bulk_load(&mut self, mut sorted: Box<dyn Iterator<Item = Pair> + '_>, checkpoint: &[u8]) -> Result<(), Error> {
         check_checkpoint(checkpoint)?;
         if self.checkpoint().is_some() {
-            return Err(Error::NotEmpty { task: self.state.task().to_owned() });
+            return Err(Error::NotEmpty { task: self.tables.task().to_owned() });
         }
-        self.state = self.tables.load(&mut sorted, checkpoint, &self.state)?;
+        self.state = self.tables.load(&mut sorted, checkpoint)?;
+        self.background.compact(&self.tables);
         Ok(())
     }
 
     fn checkpoint(&self) -> Option<&[u8]> {
-        self.layer.checkpoint().or(self.state.checkpoint.as_ref()).map(|checkpoint| &checkpoint[..])
+        let frozen = self.frozen.as_ref().and_then(|frozen| frozen.layer.checkpoint());
+        self.active.checkpoint().or(frozen).or(self.state.checkpoint.as_ref()).map(|checkpoint| &checkpoint[..])
     }
 
     fn digest(&self) -> Result<u128, Error> {
+        // While the frozen layer is being written the tables hold neither its old values nor its new ones for certain.
+        let frozen = self.frozen.as_ref().map(|frozen| (frozen, frozen.wait()));
         let mut state = self.state.clone();
-        for (key, new) in self.layer.iter() {
+        let unwritten = match frozen {
+            Some((_, Ok(written))) => {
+                state = written;
+                None
+            }
+            Some((frozen, Err(_))) => Some(&frozen.layer),
+            None => None,
+        };
+        for (key, new) in unwritten.into_iter().flat_map(Layer::iter) {
             let old = self.tables.get(key)?;
+            state.change(key, old.as_deref(), new.map(|new| &new[..]));
+        }
+        for (key, new) in self.active.iter() {
+            let old = match unwritten.and_then(|layer| layer.get(key)) {
+                Some(value) => value.cloned(),
+                None => self.tables.get(key)?,
+            };
             state.change(key, old.as_deref(), new.map(|new| &new[..]));
         }
         Ok(state.digest)
     }
 
     fn approximate_len(&self) -> u64 {
-        self.state.rows + self.layer.len() as u64
+        let frozen = self.frozen.as_ref().map_or(0, |frozen| frozen.layer.len());
+        self.state.rows + (frozen + self.active.len()) as u64
     }
 
     fn disk_bytes(&self) -> u64 {
@@ -128,15 +229,26 @@ impl Store for FjallStore {
     }
 
     fn flush(&mut self) -> Result<(), Error> {
-        if self.layer.is_empty() {
+        self.flush_frozen()?;
+        if self.active.is_empty() {
             return Ok(());
         }
-        self.state = self.tables.write(&self.layer, &self.state)?;
-        self.layer = Layer::default();
+        let frozen = Arc::new(Frozen::new(std::mem::take(&mut self.active), self.state.clone()));
+        frozen.write(&self.tables);
+        self.frozen = Some(frozen);
+        self.flush_frozen()?;
+        self.background.compact(&self.tables);
         Ok(())
     }
 
     fn close(mut self: Box<Self>) -> Result<(), Error> {
         self.flush()
+    }
+}
+
+impl Drop for DurableStore {
+    fn drop(&mut self) {
+        // The next open may follow at once, so nobody else may hold the tables when this one lets go of them.
+        self.background.retire(&self.tables);
     }
 }

@@ -1,5 +1,6 @@
 //! What can go wrong with a store, classed by what the caller may do next.
 
+use std::io;
 use std::path::PathBuf;
 
 /// An error of a store. After any of them the store still holds a prefix of the applies it was given.
@@ -29,7 +30,7 @@ pub enum Error {
         path: PathBuf,
         /// What the system said.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     /// A key is longer than [`crate::KEY_BYTES_MAX`] or a value than [`crate::VALUE_BYTES_MAX`]. Nothing of the call happened.
     #[error("a {what} of {size} bytes exceeds the limit of {limit} bytes")]
@@ -63,5 +64,24 @@ impl Error {
     #[must_use]
     pub fn is_damage(&self) -> bool {
         matches!(self, Self::Damaged { .. })
+    }
+
+    /// The same error once more, for a second one who must learn of it.
+    pub(crate) fn duplicate(&self) -> Self {
+        match self {
+            Self::InUse { directory } => Self::InUse { directory: directory.clone() },
+            Self::Damaged { task, detail } => Self::Damaged { task: task.clone(), detail: detail.clone() },
+            Self::Io { doing, path, source } => {
+                let source = match source.raw_os_error() {
+                    Some(code) => io::Error::from_raw_os_error(code),
+                    None => io::Error::new(source.kind(), source.to_string()),
+                };
+                Self::Io { doing, path: path.clone(), source }
+            }
+            Self::TooLarge { what, size, limit } => Self::TooLarge { what, size: *size, limit: *limit },
+            Self::Unsorted { position } => Self::Unsorted { position: *position },
+            Self::NotEmpty { task } => Self::NotEmpty { task: task.clone() },
+            Self::Config(problem) => Self::Config(problem.clone()),
+        }
     }
 }

@@ -7,12 +7,16 @@
 //! [`Store::checkpoint`] is the checkpoint of the last of them, whatever happened to the process in between. A directory
 //! that is damaged, foreign or of another format is emptied when it is opened ([`Opened::Rebuilt`]), never trusted.
 
+mod background;
 mod digest;
 mod directory;
 mod durable;
+mod engine;
 mod error;
 mod layer;
 mod memory;
+mod merge;
+mod state;
 mod store;
 mod stores;
 mod tables;

@@ -6,10 +6,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::Error;
+use crate::background::Background;
 use crate::directory::{self, TaskDirectory};
-use crate::durable::FjallStore;
+use crate::durable::DurableStore;
+use crate::state::State;
 use crate::store::{Identity, Opened, Store};
-use crate::tables::Tables;
+use crate::tables::{SharedCache, Tables};
 
 /// How the stores of a process are kept.
 #[derive(Debug, Clone)]
@@ -39,8 +41,8 @@ pub struct Stores {
 
 struct Shared {
     config: Config,
-    /// Blocks of all databases; the type has no public name, so a whole configuration carries it.
-    cache: fjall::Config,
+    cache: SharedCache,
+    background: Arc<Background>,
     open: Mutex<HashSet<String>>,
     _lock: File,
 }
@@ -67,8 +69,9 @@ impl Stores {
             return Err(Error::Config(format!("memtable_bytes is {}, 1024 is the least", config.memtable_bytes)));
         }
         let lock = directory::lock(&config.directory)?;
-        let cache = fjall::Database::builder(&config.directory).cache_size(config.cache_bytes).into_config();
-        Ok(Self { shared: Arc::new(Shared { config, cache, open: Mutex::default(), _lock: lock }) })
+        let cache = SharedCache::new(&config.directory, config.cache_bytes);
+        let background = Arc::new(Background::start(&config.directory)?);
+        Ok(Self { shared: Arc::new(Shared { config, cache, background, open: Mutex::default(), _lock: lock }) })
     }
 
     /// Opens the store of a task, reading and verifying every row of it. Stores of different tasks may be opened on several
@@ -79,31 +82,32 @@ impl Stores {
     pub fn open_store(&self, identity: &Identity) -> Result<(Box<dyn Store>, Opened), Error> {
         let directory = TaskDirectory::new(&self.shared.config.directory, &identity.task)?;
         let registration = self.register(&identity.task, &directory)?;
-        let mut opened = Opened::Fresh;
-        if directory.exists()? {
-            let reason = if directory.gives_up() {
-                "the last open did not finish".to_owned()
-            } else {
-                match self.open_tables(&directory, identity) {
-                    Ok((tables, Some(state))) => {
-                        let limit = self.shared.config.memtable_bytes;
-                        let store = FjallStore::new(tables, state, limit, registration);
-                        return Ok((Box::new(store), Opened::Resumed));
-                    }
-                    Ok((_, None)) => "nothing was flushed".to_owned(),
-                    Err(Error::Damaged { detail, .. }) => detail,
-                    Err(other) => return Err(other),
-                }
-            };
-            tracing::warn!(task = %identity.task, reason, "store emptied");
-            directory.wipe()?;
-            opened = Opened::Rebuilt { reason };
+        if !directory.exists()? {
+            let tables = Tables::new(directory, identity, &self.shared.cache);
+            return Ok((self.store(tables, State::new(identity), registration), Opened::Fresh));
         }
-        directory.create()?;
-        let (tables, _) = self.open_tables(&directory, identity)?;
-        let state = Tables::fresh_state(identity);
-        let store = FjallStore::new(tables, state, self.shared.config.memtable_bytes, registration);
-        Ok((Box::new(store), opened))
+        let tables = Tables::new(directory.clone(), identity, &self.shared.cache);
+        let resumed = if directory.gives_up() {
+            Err(tables.damaged("it was damaged when last used, or its last open did not finish".to_owned()))
+        } else {
+            tables.resume()
+        };
+        let reason = match resumed {
+            Ok(Some(state)) => return Ok((self.store(tables, state, registration), Opened::Resumed)),
+            Ok(None) => "nothing was flushed".to_owned(),
+            Err(Error::Damaged { detail, .. }) => detail,
+            Err(other) => return Err(other),
+        };
+        tracing::warn!(task = %identity.task, reason, "store emptied");
+        drop(tables);
+        directory.wipe()?;
+        let tables = Tables::new(directory, identity, &self.shared.cache);
+        Ok((self.store(tables, State::new(identity), registration), Opened::Rebuilt { reason }))
+    }
+
+    fn store(&self, tables: Tables, state: State, registration: Registration) -> Box<dyn Store> {
+        let Shared { config, background, .. } = &*self.shared;
+        Box::new(DurableStore::new(tables, state, config.memtable_bytes, background, registration))
     }
 
     /// Deletes all that a task has on disk.
@@ -114,17 +118,6 @@ impl Stores {
         let directory = TaskDirectory::new(&self.shared.config.directory, task)?;
         let _registration = self.register(task, &directory)?;
         directory.wipe()
-    }
-
-    fn open_tables(
-        &self,
-        directory: &TaskDirectory,
-        identity: &Identity,
-    ) -> Result<(Tables, Option<crate::tables::State>), Error> {
-        Tables::open(directory, identity, |mut config| {
-            config.cache = Arc::clone(&self.shared.cache.cache);
-            config
-        })
     }
 
     fn register(&self, task: &str, directory: &TaskDirectory) -> Result<Registration, Error> {

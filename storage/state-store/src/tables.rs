@@ -1,247 +1,372 @@
-//! The part of a store that is on disk: one fjall database with one keyspace per task.
+//! The part of a store that is on disk: one fjall database per task, with one keyspace.
 //!
-//! Rows only ever enter by sorted ingestion of a whole layer: fjall writes one table, then publishes it by one atomic change
-//! of its manifest. Its journal and its memtable stay empty, so there is nothing to replay and nothing that a damaged journal
-//! could lose.
+//! Rows enter only by sorted ingestion of a whole layer: fjall writes one table, then publishes it by one atomic change of
+//! its manifest. Its journal and its memtable stay empty, so there is nothing to replay, nothing that a damaged journal could
+//! lose, and a change is in memory once. The database is created by the first ingestion: an idle task costs no files.
 //!
-//! Key layout: `0x00 ++ key` is a row, `0xFF` alone is the state row (identity, digest, row count, checkpoint), which is part
-//! of every ingestion. It sorts last, so it can be written after the digest of the rows is known.
+//! Key layout: `0x00 ++ key` is a row, `0xFF` alone is the state row, which is part of every ingestion. It sorts last, so it
+//! can be written after the digest of the rows is known.
 //!
-//! What always holds: the state row describes exactly the rows of the same ingestion and all before it.
+//! What always holds: the state row describes exactly the rows of its own ingestion and all before it. One thread at a time
+//! writes; reads and a compaction may go on beside it.
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::collections::HashSet;
+use std::fs;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions};
-use serde::{Deserialize, Serialize};
+use fjall::compaction::Leveled;
+use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions};
 
 use crate::directory::{Phase, TaskDirectory};
 use crate::layer::Layer;
+use crate::state::State;
 use crate::store::{Identity, Pair, check_limits};
-use crate::{Error, digest};
+use crate::{Error, engine};
 
 const ROW: u8 = 0x00;
 const BEHIND_ROWS: [u8; 1] = [ROW + 1];
 const STATE_KEY: [u8; 1] = [0xFF];
 const KEYSPACE: &str = "rows";
-/// Version of the layout above; another one is rebuilt.
-const LAYOUT: u32 = 1;
 /// Keys up to this size are looked up without an allocation.
 const SHORT_KEY_BYTES: usize = 96;
+/// Open files per database. A process has some 40 databases, and often a limit of 1,024 files.
+const OPEN_FILES_MAX: usize = 16;
+/// Size of one table. fjall's own 64 MiB would rewrite up to 256 MiB for every few layers.
+const TABLE_BYTES: u64 = 8 * 1024 * 1024;
+/// Layers on disk that are worth merging, and how many there may be before writing waits for merging.
+const LAYERS_TO_COMPACT: usize = 4;
+const LAYERS_MAX: usize = 24;
+/// Steps of one compaction: from memory's layers to the first level, and on to the next ones.
+const COMPACTION_STEPS_MAX: usize = 4;
 
-/// What the state row says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct State {
-    layout: u32,
-    format: u32,
-    task: String,
-    /// Sum of the hashes of all rows.
-    pub(crate) digest: u128,
-    /// Number of rows.
-    pub(crate) rows: u64,
-    pub(crate) checkpoint: Option<Bytes>,
-}
+/// The blocks that all databases of the process keep in memory. The type of the cache has no public name; a whole
+/// configuration carries it.
+#[derive(Clone)]
+pub(crate) struct SharedCache(fjall::Config);
 
-impl State {
-    fn new(identity: &Identity) -> Self {
-        Self {
-            layout: LAYOUT,
-            format: identity.format,
-            task: identity.task.clone(),
-            digest: 0,
-            rows: 0,
-            checkpoint: None,
-        }
-    }
-
-    pub(crate) fn task(&self) -> &str {
-        &self.task
-    }
-
-    /// Accounts for one change of a row.
-    pub(crate) fn change(&mut self, key: &[u8], old: Option<&[u8]>, new: Option<&[u8]>) {
-        if let Some(old) = old {
-            self.digest = self.digest.wrapping_sub(digest::row(key, old));
-            self.rows = self.rows.wrapping_sub(1);
-        }
-        if let Some(new) = new {
-            self.digest = self.digest.wrapping_add(digest::row(key, new));
-            self.rows = self.rows.wrapping_add(1);
-        }
+impl SharedCache {
+    pub(crate) fn new(directory: &Path, bytes: u64) -> Self {
+        Self(Database::builder(directory).cache_size(bytes).into_config())
     }
 }
+
+/// Writes one row, or the deletion of one.
+type WriteRow<'a> = dyn FnMut(&[u8], Option<&[u8]>) -> Result<(), Error> + 'a;
 
 /// The tables of one task.
 pub(crate) struct Tables {
-    task: String,
+    identity: Identity,
+    directory: TaskDirectory,
     path: PathBuf,
-    // Field order: the keyspace must go before its database.
+    cache: SharedCache,
+    engine: OnceLock<Engine>,
+    /// Damage was noted on disk.
+    condemned: AtomicBool,
+    writing: Mutex<()>,
+    compacting: Mutex<()>,
+}
+
+struct Engine {
+    // The order matters: the keyspace goes before its database.
     keyspace: Keyspace,
-    _database: Database,
+    database: Database,
 }
 
 impl Tables {
-    /// Opens what is there, or creates it, and verifies every row against the digest. `Ok(None)` in place of a state says
-    /// that there is none yet.
-    pub(crate) fn open(
-        directory: &TaskDirectory,
-        identity: &Identity,
-        configure: impl FnOnce(fjall::Config) -> fjall::Config,
-    ) -> Result<(Self, Option<State>), Error> {
-        let path = directory.tables();
-        let before = directory.unfinished_opens();
-        directory.mark(Phase::Metadata, before)?;
-        let opened = guarded(&identity.task, || {
-            let config = Database::builder(&path).worker_threads(1).max_cached_files(Some(16)).into_config();
-            let database = Database::open(configure(config))?;
-            let keyspace = database.keyspace(KEYSPACE, KeyspaceCreateOptions::default)?;
-            Ok((database, keyspace))
-        })
-        .map_err(|failure| failure.into_error(&identity.task, "open", &path))?;
-        let (database, keyspace) = opened;
-        let tables = Self { task: identity.task.clone(), path, keyspace, _database: database };
-        directory.mark(Phase::Rows, before)?;
-        let state = tables.verify(identity)?;
-        directory.unmark()?;
-        Ok((tables, state))
+    /// Tables that do not exist yet.
+    pub(crate) fn new(directory: TaskDirectory, identity: &Identity, cache: &SharedCache) -> Self {
+        Self {
+            identity: identity.clone(),
+            path: directory.tables(),
+            directory,
+            cache: cache.clone(),
+            engine: OnceLock::new(),
+            condemned: AtomicBool::new(false),
+            writing: Mutex::new(()),
+            compacting: Mutex::new(()),
+        }
     }
 
-    /// Reads the state row and every other row, and compares.
-    fn verify(&self, identity: &Identity) -> Result<Option<State>, Error> {
-        let stored = self.guard("read", || self.keyspace.get(STATE_KEY))?;
-        let mut found = State::new(identity);
-        self.guard("read", || {
-            for row in self.keyspace.range([ROW]..BEHIND_ROWS) {
+    /// Opens the tables that are there and compares every row with the digest. No state says that nothing was ever written.
+    pub(crate) fn resume(&self) -> Result<Option<State>, Error> {
+        let unfinished = self.directory.unfinished_opens();
+        self.directory.mark(Phase::Metadata, unfinished)?;
+        let state = self.open_engine().and_then(|engine| {
+            self.directory.mark(Phase::Rows, unfinished)?;
+            self.verify(&engine.keyspace)
+        });
+        if !matches!(state, Err(Error::Damaged { .. })) {
+            self.directory.unmark()?;
+        }
+        state
+    }
+
+    fn open_engine(&self) -> Result<&Engine, Error> {
+        if let Some(engine) = self.engine.get() {
+            return Ok(engine);
+        }
+        let engine = self.call("open", || {
+            // No threads of its own: nothing uses the journal and the memtable, and compaction has one thread per process.
+            let builder = Database::builder(&self.path).worker_threads_unchecked(0);
+            let mut config = builder.max_cached_files(Some(OPEN_FILES_MAX)).into_config();
+            config.cache = Arc::clone(&self.cache.0.cache);
+            let database = Database::open(config)?;
+            let keyspace = database.keyspace(KEYSPACE, || {
+                let leveled = Leveled::default().with_table_target_size(TABLE_BYTES);
+                KeyspaceCreateOptions::default().compaction_strategy(Arc::new(leveled))
+            })?;
+            Ok(Engine { keyspace, database })
+        })?;
+        Ok(self.engine.get_or_init(|| engine))
+    }
+
+    /// Creates the database if there is none. What an attempt leaves behind is deleted, so the next one starts anew.
+    fn engine_for_writing(&self) -> Result<&Engine, Error> {
+        if self.engine.get().is_none() {
+            self.directory.create()?;
+        }
+        self.open_engine().inspect_err(|_| {
+            if let Err(error) = self.directory.wipe() {
+                tracing::warn!(
+                    task = self.task(),
+                    error = &error as &dyn std::error::Error,
+                    "cannot delete a new store"
+                );
+            }
+        })
+    }
+
+    /// Reads the state row and all others, and compares.
+    fn verify(&self, keyspace: &Keyspace) -> Result<Option<State>, Error> {
+        let stored = self.call("read", || keyspace.get(STATE_KEY))?;
+        let mut found = State::new(&self.identity);
+        self.call("read", || {
+            for row in keyspace.range([ROW]..BEHIND_ROWS) {
                 let (key, value) = row.into_inner()?;
                 found.change(&key[1..], None, Some(&value));
             }
             Ok(())
         })?;
         let Some(stored) = stored else {
-            if found.rows > 0 {
-                return Err(self.damaged(format!("{} rows without a state row", found.rows)));
-            }
-            return Ok(None);
+            return if found.rows == 0 {
+                Ok(None)
+            } else {
+                Err(self.damaged("there are rows without a state row".into()))
+            };
         };
-        let stored: State =
-            postcard::from_bytes(&stored).map_err(|error| self.damaged(format!("state row: {error}")))?;
-        found.checkpoint = stored.checkpoint.clone();
-        if found == stored {
-            return Ok(Some(stored));
-        }
-        let same_owner = (stored.layout, stored.format, &stored.task) == (found.layout, found.format, &found.task);
-        Err(self.damaged(if same_owner {
-            format!("{} rows do not have the digest of the {} rows written", found.rows, stored.rows)
-        } else {
-            format!("it was written for task {} format {} layout {}", stored.task, stored.format, stored.layout)
-        }))
+        let stored = State::decode(&stored).map_err(|detail| self.damaged(detail))?;
+        stored.check(&found).map_err(|detail| self.damaged(detail))?;
+        Ok(Some(stored))
     }
 
-    /// The state of a store that has none yet.
-    pub(crate) fn fresh_state(identity: &Identity) -> State {
-        State::new(identity)
+    pub(crate) fn task(&self) -> &str {
+        &self.identity.task
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Error> {
-        let value = self.guard("read", || {
+        let Some(engine) = self.engine.get() else { return Ok(None) };
+        let value = self.call("read", || {
             if key.len() < SHORT_KEY_BYTES {
                 let mut row_key = [ROW; SHORT_KEY_BYTES];
                 row_key[1..=key.len()].copy_from_slice(key);
-                self.keyspace.get(&row_key[..=key.len()])
+                engine.keyspace.get(&row_key[..=key.len()])
             } else {
-                self.keyspace.get(row_key(key))
+                engine.keyspace.get(row_key(key))
             }
         })?;
+        // A copy: fjall's value keeps the whole block in memory that it is a part of.
         Ok(value.map(|value| Bytes::copy_from_slice(&value)))
     }
 
     /// Rows in `[from, to)`, in either direction.
-    pub(crate) fn range(&self, from: &[u8], to: Option<&[u8]>) -> TableRange<'_> {
+    pub(crate) fn range(&self, from: &[u8], to: Option<&[u8]>) -> Result<TableRange<'_>, Error> {
+        let Some(engine) = self.engine.get() else { return Ok(TableRange { tables: self, rows: None }) };
         let to = to.map_or_else(|| BEHIND_ROWS.to_vec(), row_key);
-        TableRange { tables: self, rows: self.keyspace.range(row_key(from)..to) }
+        let rows = self.call("read", || Ok(engine.keyspace.range(row_key(from)..to)))?;
+        Ok(TableRange { tables: self, rows: Some(rows) })
     }
 
-    /// Writes a layer as one unit. What it returns is the new state; durable when this returns.
-    pub(crate) fn write(&self, layer: &Layer, state: &State) -> Result<State, Error> {
-        let mut state = state.clone();
-        state.checkpoint = layer.checkpoint().cloned();
-        let changes = layer.iter().map(|(key, new)| Ok((key, self.get(key)?, new)));
-        let mut ingestion = self.guard("write", || self.keyspace.start_ingestion())?;
-        for change in changes {
-            let (key, old, new) = change?;
-            state.change(key, old.as_deref(), new.map(|new| &new[..]));
-            self.guard("write", || match new {
-                Some(new) => ingestion.write(row_key(key), &new[..]),
-                // A row that came and went within the layer leaves no trace.
-                None if old.is_none() => Ok(()),
-                None => ingestion.write_tombstone(row_key(key)),
-            })?;
-        }
-        let encoded = self.encode(&state)?;
-        self.guard("write", || {
-            ingestion.write(STATE_KEY, encoded)?;
-            ingestion.finish()
-        })?;
-        Ok(state)
+    /// Writes a layer as one unit, on top of what `before` describes, and returns the state after it. Durable when it returns.
+    pub(crate) fn write(&self, layer: &Layer, before: &State) -> Result<State, Error> {
+        self.ingest(|write| {
+            let mut state = before.clone();
+            state.checkpoint = layer.checkpoint().cloned();
+            for (key, new) in layer.iter() {
+                let old = self.get(key)?;
+                state.change(key, old.as_deref(), new.map(|new| &new[..]));
+                // A row that came and went within the layer, or did not change in the end, leaves no trace.
+                if old.as_ref() != new {
+                    write(key, new.map(|new| &new[..]))?;
+                }
+            }
+            Ok(state)
+        })
     }
 
     /// Writes sorted rows into empty tables as one unit.
-    pub(crate) fn load(
-        &self,
-        sorted: &mut dyn Iterator<Item = Pair>,
-        checkpoint: &[u8],
-        state: &State,
-    ) -> Result<State, Error> {
-        let mut state = state.clone();
-        state.checkpoint = Some(Bytes::copy_from_slice(checkpoint));
-        let mut ingestion = self.guard("write", || self.keyspace.start_ingestion())?;
-        let mut last: Option<Bytes> = None;
-        for (position, (key, value)) in (0_u64..).zip(sorted) {
-            check_limits(&key, Some(&value))?;
-            if last.as_ref().is_some_and(|last| *last >= key) {
-                return Err(Error::Unsorted { position });
+    pub(crate) fn load(&self, sorted: &mut dyn Iterator<Item = Pair>, checkpoint: &[u8]) -> Result<State, Error> {
+        self.ingest(|write| {
+            let mut state = State::new(&self.identity);
+            state.checkpoint = Some(Bytes::copy_from_slice(checkpoint));
+            let mut last: Option<Bytes> = None;
+            for (position, (key, value)) in (0_u64..).zip(sorted) {
+                check_limits(&key, Some(&value))?;
+                if last.as_ref().is_some_and(|last| *last >= key) {
+                    return Err(Error::Unsorted { position });
+                }
+                state.change(&key, None, Some(&value));
+                write(&key, Some(&value))?;
+                last = Some(key);
             }
-            state.change(&key, None, Some(&value));
-            self.guard("write", || ingestion.write(row_key(&key), &value[..]))?;
-            last = Some(key);
+            Ok(state)
+        })
+    }
+
+    /// Runs one ingestion: the rows that `fill` writes, in ascending order, then the state that it returns.
+    fn ingest(&self, fill: impl FnOnce(&mut WriteRow<'_>) -> Result<State, Error>) -> Result<State, Error> {
+        let _writing = lock(&self.writing);
+        let engine = self.engine_for_writing()?;
+        let first = engine.keyspace.tree.next_table_id();
+        let written = self.ingest_into(&engine.keyspace, fill);
+        if written.is_err() {
+            self.delete_leftovers(engine, first);
         }
-        let encoded = self.encode(&state)?;
-        self.guard("write", || {
+        written
+    }
+
+    fn ingest_into(
+        &self,
+        keyspace: &Keyspace,
+        fill: impl FnOnce(&mut WriteRow<'_>) -> Result<State, Error>,
+    ) -> Result<State, Error> {
+        let mut ingestion = self.call("write", || keyspace.start_ingestion())?;
+        let state = fill(&mut |key, value| {
+            self.call("write", || match value {
+                Some(value) => ingestion.write(row_key(key), value),
+                None => ingestion.write_tombstone(row_key(key)),
+            })
+        })?;
+        let encoded = state.encode().map_err(|detail| self.damaged(detail))?;
+        self.call("write", || {
             ingestion.write(STATE_KEY, encoded)?;
             ingestion.finish()
         })?;
         Ok(state)
     }
 
+    /// Deletes the files of an ingestion that failed: fjall would do so at the next open only, and the disk may be full.
+    fn delete_leftovers(&self, engine: &Engine, first: u64) {
+        // A compaction takes numbers of the same row for its files.
+        let _compacting = lock(&self.compacting);
+        let deleted = self.call("clean up", || {
+            let tree = &engine.keyspace.tree;
+            let numbers: RangeInclusive<u64> = first..=tree.next_table_id();
+            let used: HashSet<u64> = tree.current_version().iter_tables().map(|table| table.id()).collect();
+            for number in numbers.filter(|number| !used.contains(number)) {
+                let file = engine.keyspace.path().join("tables").join(number.to_string());
+                if file.try_exists()? {
+                    fs::remove_file(file)?;
+                }
+            }
+            Ok(())
+        });
+        if let Err(error) = deleted {
+            tracing::warn!(task = self.task(), error = &error as &dyn std::error::Error, "leftover files stay");
+        }
+    }
+
+    /// Whether there is something to merge.
+    pub(crate) fn wants_compaction(&self) -> bool {
+        self.layers_on_disk() >= LAYERS_TO_COMPACT
+    }
+
+    /// Whether merging is so far behind that writing must wait for it.
+    pub(crate) fn is_overgrown(&self) -> bool {
+        self.layers_on_disk() >= LAYERS_MAX
+    }
+
+    fn layers_on_disk(&self) -> usize {
+        self.engine.get().map_or(0, |engine| engine.keyspace.tree.l0_run_count())
+    }
+
+    /// Merges what is worth merging.
+    pub(crate) fn compact(&self) -> Result<(), Error> {
+        let Some(engine) = self.engine.get() else { return Ok(()) };
+        let _compacting = lock(&self.compacting);
+        for _ in 0..COMPACTION_STEPS_MAX {
+            let merged = self.call("compact", || {
+                let tree = &engine.keyspace.tree;
+                let version = tree.current_version().id();
+                let collectable = engine.database.supervisor.snapshot_tracker.get_seqno_safe_to_gc();
+                tree.compact(Arc::clone(&engine.keyspace.config.compaction_strategy) as _, collectable)?;
+                Ok(tree.current_version().id() != version)
+            })?;
+            if !merged {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn disk_bytes(&self) -> u64 {
-        self.keyspace.disk_space()
+        self.engine.get().map_or(0, |engine| engine.keyspace.disk_space())
     }
 
-    fn encode(&self, state: &State) -> Result<Vec<u8>, Error> {
-        postcard::to_stdvec(state).map_err(|error| self.damaged(format!("state row: {error}")))
+    pub(crate) fn damaged(&self, detail: String) -> Error {
+        self.condemn();
+        engine::damaged(self.task(), detail)
     }
 
-    fn damaged(&self, detail: String) -> Error {
-        Error::Damaged { task: self.task.clone(), detail }
+    fn call<T>(&self, doing: &'static str, call: impl FnOnce() -> fjall::Result<T>) -> Result<T, Error> {
+        engine::call(self.task(), &self.path, doing, call).inspect_err(|error| {
+            if error.is_damage() {
+                self.condemn();
+            }
+        })
     }
 
-    fn guard<T>(&self, doing: &'static str, call: impl FnOnce() -> fjall::Result<T>) -> Result<T, Error> {
-        guarded(&self.task, call).map_err(|failure| failure.into_error(&self.task, doing, &self.path))
+    /// Notes on disk that the tables are damaged, so that the next open empties them even if it does not meet the damage:
+    /// reading all rows does not read every filter and index.
+    fn condemn(&self) {
+        if !self.condemned.swap(true, Ordering::Relaxed)
+            && let Err(error) = self.directory.mark(Phase::Metadata, 0)
+        {
+            tracing::warn!(task = self.task(), error = &error as &dyn std::error::Error, "cannot note damage");
+        }
+    }
+}
+
+impl Drop for Tables {
+    fn drop(&mut self) {
+        if let Some(engine) = self.engine.take() {
+            // fjall may panic here once it has panicked before; there is nothing left to lose.
+            let _ = self.call("close", || {
+                drop(engine);
+                Ok(())
+            });
+        }
     }
 }
 
 /// Rows of a range of the tables, in either direction.
 pub(crate) struct TableRange<'a> {
     tables: &'a Tables,
-    rows: fjall::Iter,
+    rows: Option<fjall::Iter>,
 }
 
 impl TableRange<'_> {
-    fn pair(&self, row: fjall::Guard) -> Result<Pair, Error> {
-        let (key, value) = self.tables.guard("read", || row.into_inner())?;
-        Ok((Bytes::copy_from_slice(&key[1..]), Bytes::copy_from_slice(&value)))
+    fn step(&mut self, step: impl FnOnce(&mut fjall::Iter) -> Option<fjall::Guard>) -> Option<Result<Pair, Error>> {
+        let rows = self.rows.as_mut()?;
+        let row = self.tables.call("read", || step(rows).map(fjall::Guard::into_inner).transpose());
+        match row {
+            Ok(None) => None,
+            Ok(Some((key, value))) => Some(Ok((Bytes::copy_from_slice(&key[1..]), Bytes::copy_from_slice(&value)))),
+            Err(error) => Some(Err(error)),
+        }
     }
 }
 
@@ -249,21 +374,13 @@ impl Iterator for TableRange<'_> {
     type Item = Result<Pair, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let row = match self.tables.guard("read", || Ok(self.rows.next())) {
-            Ok(row) => row?,
-            Err(error) => return Some(Err(error)),
-        };
-        Some(self.pair(row))
+        self.step(fjall::Iter::next)
     }
 }
 
 impl DoubleEndedIterator for TableRange<'_> {
     fn next_back(&mut self) -> Option<Self::Item> {
-        let row = match self.tables.guard("read", || Ok(self.rows.next_back())) {
-            Ok(row) => row?,
-            Err(error) => return Some(Err(error)),
-        };
-        Some(self.pair(row))
+        self.step(fjall::Iter::next_back)
     }
 }
 
@@ -274,44 +391,7 @@ fn row_key(key: &[u8]) -> Vec<u8> {
     row_key
 }
 
-/// How a call into fjall failed.
-enum Failure {
-    Refused(fjall::Error),
-    /// fjall trusts its metadata in places and panics when it makes no sense.
-    Panicked(Box<dyn Any + Send>),
-}
-
-impl Failure {
-    fn into_error(self, task: &str, doing: &'static str, path: &std::path::Path) -> Error {
-        let detail = match self {
-            Self::Refused(fjall::Error::Locked) => return Error::InUse { directory: path.to_owned() },
-            Self::Refused(fjall::Error::Io(source) | fjall::Error::Storage(fjall::LsmError::Io(source))) => {
-                if !tells_damage(&source) {
-                    return Error::Io { doing, path: path.to_owned(), source };
-                }
-                format!("cannot {doing}: {source}")
-            }
-            Self::Refused(other) => format!("cannot {doing}: {other:?}"),
-            Self::Panicked(payload) => {
-                let text = payload.downcast_ref::<String>().map(String::as_str);
-                let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
-                format!("cannot {doing}: {}", text.unwrap_or("panic without a message"))
-            }
-        };
-        Error::Damaged { task: task.to_owned(), detail }
-    }
-}
-
-/// Whether an I/O error speaks of the content of the files, which rebuilding cures, and not of the file system.
-fn tells_damage(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{InvalidData, InvalidInput, NotFound, Other, UnexpectedEof};
-    matches!(error.kind(), UnexpectedEof | InvalidData | InvalidInput | NotFound | Other)
-}
-
-fn guarded<T>(_task: &str, call: impl FnOnce() -> fjall::Result<T>) -> Result<T, Failure> {
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(Failure::Refused(error)),
-        Err(payload) => Err(Failure::Panicked(payload)),
-    }
+/// None of the locks here guards anything that a panic could leave half done.
+fn lock(mutex: &Mutex<()>) -> MutexGuard<'_, ()> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

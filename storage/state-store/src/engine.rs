@@ -1,0 +1,53 @@
+//! Calls into fjall, with what it does on damage turned into errors: it trusts its metadata in places, and panics when that
+//! makes no sense.
+
+use std::any::Any;
+use std::io::ErrorKind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use crate::Error;
+
+/// Runs a call into fjall.
+///
+/// # Errors
+/// [`Error::InUse`], [`Error::Io`] when the file system refused, [`Error::Damaged`] for everything else.
+pub(crate) fn call<T>(
+    task: &str,
+    path: &Path,
+    doing: &'static str,
+    call: impl FnOnce() -> fjall::Result<T>,
+) -> Result<T, Error> {
+    // Unwind safety: after a panic the store reports damage, and nothing but its drop touches fjall again.
+    let failure = match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(value)) => return Ok(value),
+        Ok(Err(error)) => error,
+        Err(payload) => return Err(damaged(task, format!("cannot {doing}: {}", panic_text(payload.as_ref())))),
+    };
+    match failure {
+        fjall::Error::Locked => Err(Error::InUse { directory: path.to_owned() }),
+        fjall::Error::Io(source) | fjall::Error::Storage(fjall::LsmError::Io(source)) => {
+            if tells_damage(source.kind()) {
+                Err(damaged(task, format!("cannot {doing}: {source}")))
+            } else {
+                Err(Error::Io { doing, path: path.to_owned(), source })
+            }
+        }
+        other => Err(damaged(task, format!("cannot {doing}: {other:?}"))),
+    }
+}
+
+pub(crate) fn damaged(task: &str, detail: String) -> Error {
+    Error::Damaged { task: task.to_owned(), detail }
+}
+
+/// Whether an I/O error speaks of the content of the files, which rebuilding cures, and not of the file system.
+fn tells_damage(kind: ErrorKind) -> bool {
+    use ErrorKind::{InvalidData, InvalidInput, NotFound, Other, UnexpectedEof};
+    matches!(kind, UnexpectedEof | InvalidData | InvalidInput | NotFound | Other)
+}
+
+fn panic_text(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("panic without a message")
+}
