@@ -4,6 +4,7 @@
 //! Nothing here knows a rule of the domain.
 
 mod clock;
+pub mod config;
 mod error;
 mod faults;
 pub mod headers;
@@ -15,6 +16,7 @@ pub mod token;
 pub mod validate;
 
 pub use clock::Clock;
+pub use config::HostConfig;
 pub use error::{Chain, Code, Problem, ServiceError, Violation, report};
 pub use faults::FieldFaults;
 pub use owner::{Answer, Call, Deadline, Listed, Look, Owner, Page};

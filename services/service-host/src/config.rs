@@ -1,0 +1,137 @@
+//! The one place where configuration is read: defaults < TOML file < environment < flags.
+//!
+//! A key that nobody knows stops the start, with its name and where it came from: a misspelt limit would else be no limit.
+
+mod host;
+mod secret;
+
+use std::path::{Path, PathBuf};
+
+use figment::error::Kind;
+use figment::providers::{Env, Format, Serialized, Toml};
+use figment::value::{Dict, Value};
+use figment::{Figment, Metadata};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use host::{HostConfig, LimitsConfig, ListenConfig, LogConfig, LogFormat, TelemetryConfig};
+pub use secret::Secret;
+
+/// Variables of the environment that are read: `ORDERMESH__SECTION__KEY`.
+pub const ENV_PREFIX: &str = "ORDERMESH__";
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file that was asked for is not there.
+    #[error("configuration file {} cannot be read", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A value is wrong, or its key unknown. Says the key and where it came from; one line for each fault.
+    #[error("{0}")]
+    Invalid(String),
+    /// The configuration cannot be shown as TOML.
+    #[error("the configuration cannot be shown")]
+    Render(#[source] toml::ser::Error),
+}
+
+/// Settings from the command line, each under its path, such as `telemetry.otlp`.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    values: Vec<(String, Value)>,
+}
+
+impl Overrides {
+    /// None yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets one value, unless the flag was not given.
+    ///
+    /// # Panics
+    /// If the value cannot be serialised, which no plain value does.
+    #[must_use]
+    pub fn set(mut self, path: &str, value: Option<impl Serialize>) -> Self {
+        if let Some(value) = value {
+            let value = Value::serialize(value).expect("a plain value can be serialised");
+            self.values.push((path.to_owned(), value));
+        }
+        self
+    }
+}
+
+/// Reads a configuration: the defaults of `T`, then the file, then the environment, then the flags.
+/// `T` must refuse unknown fields in all of its sections.
+///
+/// # Errors
+/// [`ConfigError`] with every wrong key.
+pub fn load<T>(file: Option<&Path>, overrides: &Overrides) -> Result<T, ConfigError>
+where
+    T: DeserializeOwned + Serialize + Default,
+{
+    let mut figment = Figment::from(Serialized::defaults(T::default()));
+    if let Some(path) = file {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| ConfigError::File { path: path.to_owned(), source })?;
+        figment = figment.merge(Named { name: format!("file {}", path.display()), inner: Toml::string(&text) });
+    }
+    figment = figment.merge(Named { name: "environment".to_owned(), inner: Env::prefixed(ENV_PREFIX).split("__") });
+    for (path, value) in &overrides.values {
+        let flag = Serialized::default(path, value);
+        figment = figment.merge(Named { name: "command line".to_owned(), inner: flag });
+    }
+    figment.extract().map_err(|error| ConfigError::Invalid(describe(&figment, error)))
+}
+
+/// Shows a configuration as TOML. Secrets are masked.
+///
+/// # Errors
+/// [`ConfigError::Render`] when a value has no form in TOML.
+pub fn render(config: &impl Serialize) -> Result<String, ConfigError> {
+    toml::to_string_pretty(config).map_err(ConfigError::Render)
+}
+
+/// A provider whose values say plainly where they came from.
+struct Named<P> {
+    name: String,
+    inner: P,
+}
+
+impl<P: figment::Provider> figment::Provider for Named<P> {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(self.name.clone())
+    }
+
+    fn data(&self) -> Result<figment::value::Map<figment::Profile, Dict>, figment::Error> {
+        self.inner.data()
+    }
+}
+
+fn describe(figment: &Figment, errors: figment::Error) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for error in errors {
+        let (key, what) = match &error.kind {
+            Kind::UnknownField(field, known) => {
+                let section = error.path.iter().filter(|part| *part != field).cloned().collect::<Vec<_>>();
+                let key = section.into_iter().chain([field.clone()]).collect::<Vec<_>>().join(".");
+                (key, format!("is no setting; known here: {}", known.join(", ")))
+            }
+            kind => (error.path.join("."), kind.to_string()),
+        };
+        let origin =
+            error.metadata.as_ref().or_else(|| figment.find_metadata(&key)).map(|metadata| metadata.name.clone());
+        let origin = origin.map_or_else(String::new, |origin| format!(" (from {origin})"));
+        // A file that is no TOML has no key.
+        lines.push(if key.is_empty() { format!("{what}{origin}") } else { format!("{key}: {what}{origin}") });
+    }
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests;
