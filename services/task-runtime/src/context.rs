@@ -3,19 +3,18 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use event_log::{Header, TopicName, partition_for_key};
+use event_log::{TopicName, partition_for_key};
+use state_store::Store;
 
 use crate::changelog::Output;
 use crate::overlay::Overlay;
 use crate::{ProcessError, StoreId, TRACE_HEADER, keys};
 
-/// A record that a handler has emitted, before it has its sequence number.
-pub(crate) type Emitted = Output;
-
 /// The handler's side of a task.
 pub struct Context<'a> {
-    pub(crate) overlay: &'a mut Overlay<'_>,
-    pub(crate) emitted: &'a mut Vec<Emitted>,
+    pub(crate) store: &'a dyn Store,
+    pub(crate) overlay: &'a mut Overlay,
+    pub(crate) emitted: &'a mut Vec<Output>,
     pub(crate) outputs: &'a BTreeSet<TopicName>,
     pub(crate) partitions: u32,
     pub(crate) partition: u32,
@@ -27,7 +26,10 @@ pub struct Context<'a> {
 
 impl std::fmt::Debug for Context<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Context").field("partition", &self.partition).field("now_ms", &self.now_ms).finish_non_exhaustive()
+        f.debug_struct("Context")
+            .field("partition", &self.partition)
+            .field("now_ms", &self.now_ms)
+            .finish_non_exhaustive()
     }
 }
 
@@ -55,7 +57,7 @@ impl Context<'_> {
     /// # Errors
     /// The store is damaged; pass it on.
     pub fn get(&mut self, store: StoreId, key: &[u8]) -> Result<Option<Bytes>, ProcessError> {
-        Ok(self.overlay.get(keys::state_key(store, key))?)
+        Ok(self.overlay.get(self.store, &keys::state_key(store, key))?)
     }
 
     /// Sets a key.
@@ -74,7 +76,26 @@ impl Context<'_> {
     /// The store is damaged; pass it on.
     pub fn scan(&mut self, store: StoreId, prefix: &[u8], limit: usize) -> Result<Vec<(Bytes, Bytes)>, ProcessError> {
         let prefix = keys::state_key(store, prefix);
-        let rows = self.overlay.scan(&prefix, keys::prefix_end(&prefix).as_deref(), limit)?;
+        let rows = self.overlay.scan(self.store, &prefix, keys::prefix_end(&prefix).as_deref(), limit)?;
+        Ok(rows.into_iter().map(|(key, value)| (key.slice(1..), value)).collect())
+    }
+
+    /// Up to `limit` pairs of a store whose keys stand behind `after`, in key order, with everything that was put before in
+    /// this commit: for work that goes through a whole store in pieces.
+    ///
+    /// # Errors
+    /// The store is damaged; pass it on.
+    pub fn scan_after(
+        &mut self,
+        store: StoreId,
+        after: &[u8],
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, ProcessError> {
+        let end = keys::prefix_end(&keys::state_key(store, b""));
+        // The smallest key behind `after` is `after` with a zero byte.
+        let mut from = keys::state_key(store, after);
+        from.push(0);
+        let rows = self.overlay.scan(self.store, &from, end.as_deref(), limit)?;
         Ok(rows.into_iter().map(|(key, value)| (key.slice(1..), value)).collect())
     }
 
@@ -93,24 +114,21 @@ impl Context<'_> {
             let limit = self.record_bytes_max;
             return Err(ProcessError::poison(format!("a record of {size} bytes for {topic} exceeds {limit} bytes")));
         }
-        let partition = partition_for_key(key, self.partitions);
-        self.push(topic.clone(), partition, Some(Bytes::copy_from_slice(key)), Some(value), Vec::new());
-        Ok(())
-    }
-
-    pub(crate) fn push(
-        &mut self,
-        topic: TopicName,
-        partition: u32,
-        key: Option<Bytes>,
-        value: Option<Bytes>,
-        mut headers: Vec<(Bytes, Bytes)>,
-    ) {
+        let mut headers = Vec::new();
         if let Some(traceparent) = &self.traceparent {
-            headers.push((Header::new(TRACE_HEADER, Bytes::new()).name, traceparent.clone()));
+            headers.push((Bytes::from_static(TRACE_HEADER.as_bytes()), traceparent.clone()));
         }
-        // The sequence number is dealt out when the commit is built: work that is undone leaves no gap.
-        self.emitted.push(Output { topic, partition, sequence: 0, key, value, headers, timestamp_ms: self.now_ms });
+        self.emitted.push(Output {
+            topic: topic.clone(),
+            partition: partition_for_key(key, self.partitions),
+            // Dealt out when the commit is built: work that is undone leaves no gap.
+            sequence: 0,
+            key: Some(Bytes::copy_from_slice(key)),
+            value: Some(value),
+            headers,
+            timestamp_ms: self.now_ms,
+        });
+        Ok(())
     }
 
     /// Sets the timer of this name and key to fire at event time `due_ms`, replacing one that is set.

@@ -70,6 +70,9 @@ pub enum TaskError {
     /// The local store is unusable: wipe it and restore.
     #[error("the store is unusable")]
     Corrupted(#[source] state_store::Error),
+    /// The local store cannot be written at present, as when the disk is full: try again later.
+    #[error("the store cannot be used at present")]
+    Store(#[source] state_store::Error),
     /// The log lost records that were committed, or holds what no owner of ours wrote. A person must act.
     #[error("{partition} lost records: expected to go on at {expected}, but it ends at {found}")]
     LogRegressed {
@@ -103,4 +106,10 @@ pub enum TaskError {
     /// The log refused for good.
     #[error("the log failed")]
     Log(#[from] event_log::Error),
+}
+
+impl TaskError {
+    pub(crate) fn from_store(error: state_store::Error) -> Self {
+        if error.is_damage() { Self::Corrupted(error) } else { Self::Store(error) }
+    }
 }

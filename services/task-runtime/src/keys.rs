@@ -75,6 +75,11 @@ pub(crate) fn ordered(time_ms: i64) -> [u8; 8] {
     (time_ms.cast_unsigned() ^ (1 << 63)).to_be_bytes()
 }
 
+/// The number whose ordered bytes these are.
+pub(crate) fn parse_ordered(bytes: &[u8]) -> Option<i64> {
+    Some(from_ordered(bytes.try_into().ok()?))
+}
+
 fn from_ordered(bytes: [u8; 8]) -> i64 {
     (u64::from_be_bytes(bytes) ^ (1 << 63)).cast_signed()
 }

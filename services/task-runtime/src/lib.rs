@@ -7,15 +7,19 @@
 //!
 //! The runtime knows bytes: what a key, a value or a reply means is the service's affair.
 
+mod batch;
 pub mod changelog;
 mod clock;
 mod command;
 mod config;
 mod context;
 mod definition;
+#[cfg(feature = "driver")]
+pub mod driver;
 mod error;
 mod handle;
 mod keys;
+mod land;
 mod metrics;
 mod outbox;
 mod overlay;
@@ -37,7 +41,9 @@ pub use definition::{Definition, Input, StoreId, Timer};
 pub use error::{CallError, ProcessError, TaskError};
 pub use handle::{Consistency, Handle, Position, Tasks};
 pub use planted::Shortcut;
-pub use runtime::{Runtime, Storage};
+#[cfg(feature = "simulation")]
+pub use runtime::simulated;
+pub use runtime::{Runtime, Start, Storage, TaskState, topics};
 pub use source::{SOURCE_HEADER, Source};
 pub use tracer::{NoTracer, SharedTracer, TRACE_HEADER, Tracer, Work};
 pub use view::View;

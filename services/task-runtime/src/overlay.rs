@@ -6,22 +6,18 @@ use std::ops::Bound;
 use bytes::Bytes;
 use state_store::{Change, Error, Store};
 
-/// The applied state with uncommitted changes on top, and an undo log, so that one poisoned input takes back just its own.
-pub(crate) struct Overlay<'a> {
-    store: &'a dyn Store,
+/// Uncommitted changes on top of a store, and an undo log, so that one poisoned input takes back just its own.
+#[derive(Default)]
+pub(crate) struct Overlay {
     changes: BTreeMap<Bytes, Option<Bytes>>,
     undo: Vec<(Bytes, Option<Option<Bytes>>)>,
 }
 
-impl<'a> Overlay<'a> {
-    pub(crate) fn new(store: &'a dyn Store) -> Self {
-        Self { store, changes: BTreeMap::new(), undo: Vec::new() }
-    }
-
-    pub(crate) fn get(&self, key: Vec<u8>) -> Result<Option<Bytes>, Error> {
-        match self.changes.get(key.as_slice()) {
+impl Overlay {
+    pub(crate) fn get(&self, store: &dyn Store, key: &[u8]) -> Result<Option<Bytes>, Error> {
+        match self.changes.get(key) {
             Some(change) => Ok(change.clone()),
-            None => self.store.get(&key),
+            None => store.get(key),
         }
     }
 
@@ -32,12 +28,19 @@ impl<'a> Overlay<'a> {
     }
 
     /// Pairs of `[from, to)` as they would be after the commit.
-    pub(crate) fn scan(&self, from: &[u8], to: Option<&[u8]>, limit: usize) -> Result<Vec<(Bytes, Bytes)>, Error> {
+    pub(crate) fn scan(
+        &self,
+        store: &dyn Store,
+        from: &[u8],
+        to: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, Error> {
         let upper = to.map_or(Bound::Unbounded, Bound::Excluded);
         let changed: Vec<_> = self.changes.range::<[u8], _>((Bound::Included(from), upper)).collect();
         // Removed rows may use up the store's part of the page, so ask for as many more.
         let removed = changed.iter().filter(|(_, change)| change.is_none()).count();
-        let mut rows: BTreeMap<Bytes, Bytes> = self.store.scan(from, to, limit.saturating_add(removed))?.into_iter().collect();
+        let mut rows: BTreeMap<Bytes, Bytes> =
+            store.scan(from, to, limit.saturating_add(removed))?.into_iter().collect();
         for (key, change) in changed {
             match change {
                 Some(value) => rows.insert(key.clone(), value.clone()),
@@ -60,6 +63,12 @@ impl<'a> Overlay<'a> {
                 None => self.changes.remove(&key),
             };
         }
+    }
+
+    /// Bytes that the work since the last savepoint has set.
+    pub(crate) fn bytes_since_savepoint(&self) -> usize {
+        let value = |key: &Bytes| self.changes.get(key).and_then(Option::as_ref).map_or(0, Bytes::len);
+        self.undo.iter().map(|(key, _)| key.len() + value(key)).sum()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -87,10 +96,10 @@ mod tests {
     #[test]
     fn a_scan_sees_changes_and_fills_its_page_past_removed_rows() {
         let store = stored(&[("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")]);
-        let mut overlay = Overlay::new(&store);
+        let mut overlay = Overlay::default();
         overlay.set(b"a".to_vec(), None);
         overlay.set(b"bb".to_vec(), Some(Bytes::from("x")));
-        let rows = overlay.scan(b"a", None, 3).unwrap();
+        let rows = overlay.scan(&store, b"a", None, 3).unwrap();
         let keys: Vec<_> = rows.iter().map(|(k, _)| k.as_ref()).collect();
         assert_eq!(keys, [&b"b"[..], b"bb", b"c"]);
     }
@@ -98,14 +107,14 @@ mod tests {
     #[test]
     fn a_rollback_takes_back_only_what_came_after_the_savepoint() {
         let store = stored(&[("a", "1")]);
-        let mut overlay = Overlay::new(&store);
+        let mut overlay = Overlay::default();
         overlay.set(b"a".to_vec(), Some(Bytes::from("2")));
         overlay.savepoint();
         overlay.set(b"a".to_vec(), None);
         overlay.set(b"a".to_vec(), Some(Bytes::from("3")));
         overlay.set(b"b".to_vec(), Some(Bytes::from("4")));
         overlay.rollback();
-        assert_eq!(overlay.get(b"a".to_vec()).unwrap(), Some(Bytes::from("2")));
+        assert_eq!(overlay.get(&store, b"a").unwrap(), Some(Bytes::from("2")));
         assert_eq!(overlay.into_changes().len(), 1);
     }
 }

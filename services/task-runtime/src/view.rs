@@ -6,9 +6,14 @@ use state_store::Store;
 use crate::{StoreId, keys};
 
 /// Read access to the certified state of one task at one position.
-#[derive(Debug)]
 pub struct View<'a> {
     store: &'a dyn Store,
+}
+
+impl std::fmt::Debug for View<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("View").field("rows", &self.store.approximate_len()).finish()
+    }
 }
 
 impl<'a> View<'a> {

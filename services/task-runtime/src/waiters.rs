@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::CallError;
 use crate::handle::{Position, WaitFn};
 use crate::view::View;
-use crate::CallError;
 
 /// Waits by the key that they look at.
 #[derive(Default)]

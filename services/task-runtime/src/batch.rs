@@ -1,0 +1,405 @@
+//! One commit in the making: the pure step from state and inputs to new state, outputs and answers. No I/O but reads of the
+//! store, no clock, no order that depends on a hash.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use bytes::Bytes;
+use event_log::{Header, StoredRecord, TopicName};
+use state_store::Store;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::changelog::{Body, Output, PublishedUpto, WatermarkUpdate};
+use crate::definition::{CommandHandler, RecordHandler, TimerHandler};
+use crate::overlay::Overlay;
+use crate::progress::{Progress, Verdict, judge};
+use crate::{
+    CallError, Command, Context, Definition, Input, NoTracer, ProcessError, Reply, SharedTracer, Shortcut, Source,
+    TRACE_HEADER, Timer, Work, keys,
+};
+
+/// What stays the same for all batches of a task.
+#[derive(Debug, Clone)]
+pub(crate) struct Setting {
+    /// What the service does.
+    pub(crate) definition: Definition,
+    /// The task's partition.
+    pub(crate) partition: u32,
+    /// Partitions of every topic.
+    pub(crate) partitions: u32,
+    /// Largest output in bytes.
+    pub(crate) record_bytes_max: usize,
+    /// How long answers are remembered, in milliseconds.
+    pub(crate) request_memory_ms: i64,
+    pub(crate) shortcut: Shortcut,
+    pub(crate) tracer: SharedTracer,
+    outputs: BTreeSet<TopicName>,
+}
+
+impl Setting {
+    /// The setting of one task.
+    pub(crate) fn new(definition: Definition, partition: u32, partitions: u32, config: &crate::Config) -> Self {
+        let outputs = definition.outputs.iter().cloned().collect();
+        let request_memory_ms = i64::try_from(config.request_memory.as_millis()).unwrap_or(i64::MAX);
+        let tracer = std::sync::Arc::new(NoTracer);
+        let (record_bytes_max, shortcut) = (config.record_bytes_max, config.shortcut);
+        Self { definition, partition, partitions, record_bytes_max, request_memory_ms, shortcut, tracer, outputs }
+    }
+
+    pub(crate) fn traced_by(mut self, tracer: SharedTracer) -> Self {
+        self.tracer = tracer;
+        self
+    }
+}
+
+/// What has been computed for the next commit.
+pub(crate) struct Batch<'a> {
+    setting: &'a Setting,
+    progress: &'a Progress,
+    store: &'a dyn Store,
+    overlay: Overlay,
+    emitted: Vec<Output>,
+    positions: BTreeMap<usize, u64>,
+    watermarks: BTreeMap<(usize, String, u128), u64>,
+    stream_time_ms: i64,
+    items: usize,
+    bytes: usize,
+    spans: Vec<tracing::Span>,
+    skipped: u64,
+    dead: u64,
+}
+
+impl std::fmt::Debug for Batch<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Batch").field("items", &self.items).field("bytes", &self.bytes).finish_non_exhaustive()
+    }
+}
+
+/// A finished batch.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) body: Body,
+    /// Whether there is anything to commit.
+    pub(crate) is_empty: bool,
+    pub(crate) spans: Vec<tracing::Span>,
+    /// Records that were duplicates or ahead of their predecessors.
+    pub(crate) skipped: u64,
+    /// Records that went to the dead letters.
+    pub(crate) dead: u64,
+}
+
+impl<'a> Batch<'a> {
+    pub(crate) fn new(setting: &'a Setting, progress: &'a Progress, store: &'a dyn Store) -> Self {
+        Self {
+            setting,
+            progress,
+            store,
+            overlay: Overlay::default(),
+            emitted: Vec::new(),
+            positions: BTreeMap::new(),
+            watermarks: BTreeMap::new(),
+            stream_time_ms: progress.stream_time_ms,
+            items: 0,
+            bytes: 0,
+            spans: Vec::new(),
+            skipped: 0,
+            dead: 0,
+        }
+    }
+
+    pub(crate) fn items(&self) -> usize {
+        self.items
+    }
+
+    /// Bytes of the commit so far, roughly.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Processes the next record of an input, by its index in the definition. A record that its sender has sent before, or
+    /// whose predecessors are missing, only moves the position.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub(crate) fn record(&mut self, input: usize, stored: &StoredRecord) -> Result<(), state_store::Error> {
+        let (topic, handler) = &self.setting.definition.inputs[input];
+        self.positions.insert(input, stored.offset.0 + 1);
+        self.items += 1;
+        if !self.take(input, topic, stored) {
+            self.skipped += 1;
+            return Ok(());
+        }
+        let record = &stored.record;
+        self.stream_time_ms = self.stream_time_ms.max(record.timestamp_ms);
+        let key = record.key.as_deref().unwrap_or_default();
+        let parent = record.header(TRACE_HEADER);
+        let handler: RecordHandler = handler.clone();
+        let topic = topic.clone();
+        let done = self.work("process", topic.as_str(), key, record.timestamp_ms, parent, |context| {
+            handler(context, &Input { topic: &topic, offset: stored.offset, record })
+        });
+        match done {
+            Err(ProcessError::Store(error)) => return Err(error),
+            Err(ProcessError::Poison(reason)) => self.bury(&topic, stored, &reason),
+            Ok(()) => {}
+        }
+        Ok(())
+    }
+
+    /// Whether the record is the next of its sender; records from outside the mesh always are.
+    fn take(&mut self, input: usize, topic: &TopicName, stored: &StoredRecord) -> bool {
+        let Some(source) = Source::of(&stored.record) else { return true };
+        let key = (input, source.task.to_owned(), source.incarnation);
+        let before = || {
+            let input = self.progress.inputs.get(topic.as_str())?;
+            input.watermarks.get(&(source.task.to_owned(), source.incarnation)).copied()
+        };
+        let taken = self.watermarks.get(&key).copied().or_else(before);
+        match judge(taken, &source, self.setting.shortcut) {
+            Verdict::Take => {
+                self.watermarks.insert(key, source.sequence);
+                true
+            }
+            Verdict::Duplicate => false,
+            Verdict::Ahead => {
+                tracing::debug!(%topic, offset = %stored.offset, sender = source.task, "record ahead of its predecessors");
+                false
+            }
+        }
+    }
+
+    /// Executes a command. The answer may leave the task when this batch is certified, not before.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub(crate) fn command(&mut self, command: &Command) -> Result<Result<Bytes, CallError>, state_store::Error> {
+        self.items += 1;
+        let fingerprint = fingerprint(command);
+        if let Some(id) = &command.request_id
+            && let Some(remembered) = self.overlay.get(self.store, &keys::request_key(id))?
+        {
+            return Ok(recall(&remembered, fingerprint));
+        }
+        let Some(handler) = self.setting.definition.commands.get(command.name) else {
+            return Ok(Err(CallError::Poison(format!("there is no command {}", command.name))));
+        };
+        let handler: CommandHandler = handler.clone();
+        self.stream_time_ms = self.stream_time_ms.max(command.time_ms);
+        let parent = command.traceparent.as_ref();
+        let done = self
+            .work("command", command.name, &command.key, command.time_ms, parent, |context| handler(context, command));
+        match done {
+            Err(ProcessError::Store(error)) => Err(error),
+            Err(ProcessError::Poison(reason)) => Ok(Err(CallError::Poison(reason))),
+            Ok(Reply(reply)) => {
+                if let Some(id) = &command.request_id {
+                    self.remember(id, fingerprint, &reply, command.time_ms);
+                }
+                Ok(Ok(reply))
+            }
+        }
+    }
+
+    /// Fires a timer, unless work of this batch has moved it or taken it back.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub(crate) fn timer(&mut self, full_key: &[u8], due_ms: i64) -> Result<(), state_store::Error> {
+        self.items += 1;
+        let set = self.overlay.get(self.store, full_key)?;
+        if set.as_deref() != Some(&keys::ordered(due_ms)[..]) {
+            return Ok(());
+        }
+        self.overlay.savepoint();
+        self.overlay.set(full_key.to_vec(), None);
+        self.stream_time_ms = self.stream_time_ms.max(due_ms);
+        let Some((name, key)) = keys::parse_timer(full_key) else { return Ok(()) };
+        let Some(handler) = self.setting.definition.timers.get(name) else {
+            tracing::warn!(timer = name, "dropped a timer that this version does not know");
+            return Ok(());
+        };
+        let handler: TimerHandler = handler.clone();
+        match self.work("timer", name, key, due_ms, None, |context| handler(context, &Timer { key, due_ms })) {
+            Err(ProcessError::Store(error)) => Err(error),
+            Err(ProcessError::Poison(reason)) => {
+                tracing::error!(timer = name, key = %key.escape_ascii(), reason, "timer cannot be processed");
+                // The rollback has brought the timer back; without this it would fire for ever.
+                self.overlay.set(full_key.to_vec(), None);
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Forgets answers whose time is over at `now_ms`, a bounded number at a time.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub(crate) fn forget(&mut self, from_ms: i64, now_ms: i64, limit: usize) -> Result<(), state_store::Error> {
+        let from = keys::request_expiry_key(from_ms, "");
+        let to = keys::request_expiry_key(now_ms.saturating_add(1), "");
+        for (key, _) in self.overlay.scan(self.store, &from, Some(&to), limit)? {
+            if let Some((_, id)) = keys::parse_request_expiry(&key) {
+                self.overlay.set(keys::request_key(id), None);
+            }
+            self.overlay.set(key.to_vec(), None);
+            self.items += 1;
+        }
+        self.stream_time_ms = self.stream_time_ms.max(now_ms);
+        Ok(())
+    }
+
+    /// The commit of everything so far. `published` is what has become known of earlier outputs.
+    pub(crate) fn finish(self, published: Vec<PublishedUpto>) -> Finished {
+        let is_empty = self.overlay.is_empty() && self.emitted.is_empty() && self.positions.is_empty();
+        let topic_of = |input: usize| self.setting.definition.inputs[input].0.as_str().to_owned();
+        let mut sequences: BTreeMap<(TopicName, u32), u64> = BTreeMap::new();
+        let mut outputs = self.emitted;
+        for output in &mut outputs {
+            let destination = (output.topic.clone(), output.partition);
+            let before = self.progress.sequence(&destination);
+            let sequence = sequences.entry(destination).or_insert(before);
+            *sequence += 1;
+            output.sequence = *sequence;
+        }
+        let watermarks = self.watermarks.into_iter().map(|((input, task, incarnation), sequence)| WatermarkUpdate {
+            topic: topic_of(input),
+            task,
+            incarnation,
+            sequence,
+        });
+        let body = Body {
+            positions: self.positions.into_iter().map(|(input, offset)| (topic_of(input), offset)).collect(),
+            watermarks: watermarks.collect(),
+            outputs,
+            published,
+            stream_time_ms: self.stream_time_ms,
+            changes: self.overlay.into_changes(),
+        };
+        Finished { body, is_empty, spans: self.spans, skipped: self.skipped, dead: self.dead }
+    }
+
+    /// Runs one handler, all or nothing. A panic in a handler is a fault of that input: it must not take the task along.
+    fn work<R>(
+        &mut self,
+        operation: &'static str,
+        name: &str,
+        key: &[u8],
+        now_ms: i64,
+        parent: Option<&Bytes>,
+        handler: impl FnOnce(&mut Context<'_>) -> Result<R, ProcessError>,
+    ) -> Result<R, ProcessError> {
+        let setting = self.setting;
+        let (span, traceparent) = if setting.tracer.is_enabled() {
+            let (service, partition) = (setting.definition.service, setting.partition);
+            let work = Work { service, partition, operation, name, key };
+            let span = setting.tracer.work(work, parent.map(|p| &p[..]));
+            let own = setting.tracer.traceparent(&span);
+            (span, own)
+        } else {
+            (tracing::Span::none(), parent.cloned())
+        };
+        if operation != "timer" {
+            self.overlay.savepoint();
+        }
+        let emitted_before = self.emitted.len();
+        let mut context = Context {
+            store: self.store,
+            overlay: &mut self.overlay,
+            emitted: &mut self.emitted,
+            outputs: &setting.outputs,
+            partitions: setting.partitions,
+            partition: setting.partition,
+            now_ms,
+            stream_time_ms: self.stream_time_ms,
+            traceparent,
+            record_bytes_max: setting.record_bytes_max,
+        };
+        let run = span.in_scope(|| catch_unwind(AssertUnwindSafe(|| handler(&mut context))));
+        let done = run.unwrap_or_else(|panic| Err(ProcessError::Poison(format!("a panic: {}", panic_text(&*panic)))));
+        match &done {
+            Ok(_) => {
+                self.bytes += self.overlay.bytes_since_savepoint() + emitted_bytes(&self.emitted[emitted_before..])
+            }
+            Err(_) => {
+                self.overlay.rollback();
+                self.emitted.truncate(emitted_before);
+            }
+        }
+        if !span.is_none() {
+            self.spans.push(span);
+        }
+        done
+    }
+
+    /// Sends a record that cannot be processed to the dead letters, with the reason and where it came from.
+    fn bury(&mut self, topic: &TopicName, stored: &StoredRecord, reason: &str) {
+        let service = self.setting.definition.service;
+        tracing::warn!(service, %topic, partition = self.setting.partition, offset = %stored.offset, reason, "dead letter");
+        self.dead += 1;
+        let mut reason = reason.to_owned();
+        reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
+        let place = format!("{topic}/{}/{}", self.setting.partition, stored.offset);
+        let header = |name: &'static str, value: String| {
+            let header = Header::new(name, value);
+            (header.name, header.value)
+        };
+        let mut headers =
+            vec![header("ordermesh-dead-letter-reason", reason), header("ordermesh-dead-letter-source", place)];
+        headers.extend(
+            stored
+                .record
+                .headers
+                .iter()
+                .map(|h| (h.name.clone(), h.value.clone()))
+                .filter(|(name, _)| name != crate::SOURCE_HEADER.as_bytes()),
+        );
+        self.emitted.push(Output {
+            topic: self.setting.definition.dead_letters(),
+            partition: self.setting.partition,
+            sequence: 0,
+            key: stored.record.key.clone(),
+            value: stored.record.value.clone(),
+            headers,
+            timestamp_ms: stored.record.timestamp_ms,
+        });
+        self.bytes += stored.record.approximate_size();
+    }
+
+    fn remember(&mut self, id: &str, fingerprint: u128, reply: &Bytes, time_ms: i64) {
+        let mut value = Vec::with_capacity(16 + reply.len());
+        value.extend_from_slice(&fingerprint.to_be_bytes());
+        value.extend_from_slice(reply);
+        self.bytes += value.len() + 2 * id.len();
+        self.overlay.set(keys::request_key(id), Some(value.into()));
+        let expires_ms = time_ms.saturating_add(self.setting.request_memory_ms);
+        self.overlay.set(keys::request_expiry_key(expires_ms, id), Some(Bytes::new()));
+    }
+}
+
+const REASON_BYTES_MAX: usize = 2_048;
+
+fn recall(remembered: &Bytes, fingerprint: u128) -> Result<Bytes, CallError> {
+    match remembered.split_first_chunk::<16>() {
+        Some((first, _)) if u128::from_be_bytes(*first) == fingerprint => Ok(remembered.slice(16..)),
+        _ => Err(CallError::RequestIdReused),
+    }
+}
+
+fn fingerprint(command: &Command) -> u128 {
+    let mut hasher = Xxh3::new();
+    hasher.update(command.name.as_bytes());
+    hasher.update(&[0]);
+    hasher.update(&command.payload);
+    hasher.digest128()
+}
+
+fn emitted_bytes(emitted: &[Output]) -> usize {
+    let size = |o: &Output| 64 + o.key.as_ref().map_or(0, Bytes::len) + o.value.as_ref().map_or(0, Bytes::len);
+    emitted.iter().map(size).sum()
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}

@@ -1,0 +1,73 @@
+//! Limits and times of the runtime. Everything that can grow has one.
+
+use std::time::Duration;
+
+/// Settings of all tasks of a process.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Calls that may wait in front of one task before further ones are refused as overloaded (1 ..= 65,536).
+    pub calls_waiting_max: usize,
+    /// Callers that may wait for conditions on one task.
+    pub waits_max: usize,
+    /// Records, commands and timers that go into one commit at the most.
+    pub batch_items_max: usize,
+    /// Bytes of changes and outputs after which a commit takes no more items.
+    pub batch_bytes_max: usize,
+    /// Input records that are read ahead of processing.
+    pub read_ahead_records_max: usize,
+    /// Bytes fetched at once from each input partition.
+    pub fetch_bytes_max: usize,
+    /// Longest wait of one fetch. Arriving records end it; the time costs no latency.
+    pub fetch_wait: Duration,
+    /// Unpublished outputs at which a task stops taking new work until the log takes them.
+    pub outbox_records_max: usize,
+    /// Largest value of a record that is sent to the log, in bytes; larger commits are split, larger outputs refused.
+    pub record_bytes_max: usize,
+    /// How long answers are remembered by request id.
+    pub request_memory: Duration,
+    /// First pause after a failed call to the log; doubles up to `retry_pause_max`.
+    pub retry_pause: Duration,
+    /// Longest pause between tries.
+    pub retry_pause_max: Duration,
+    /// Which planted bug to commit; only the simulation sets it.
+    pub shortcut: crate::Shortcut,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            calls_waiting_max: 4_096,
+            waits_max: 65_536,
+            batch_items_max: 512,
+            batch_bytes_max: 512 * 1024,
+            read_ahead_records_max: 2_048,
+            fetch_bytes_max: 256 * 1024,
+            fetch_wait: Duration::from_secs(30),
+            outbox_records_max: 16_384,
+            record_bytes_max: 900_000,
+            request_memory: Duration::from_secs(24 * 3600),
+            retry_pause: Duration::from_millis(20),
+            retry_pause_max: Duration::from_secs(1),
+            shortcut: crate::Shortcut::None,
+        }
+    }
+}
+
+/// Growing pauses between tries.
+#[derive(Debug)]
+pub(crate) struct Backoff {
+    next: Duration,
+    max: Duration,
+}
+
+impl Backoff {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self { next: config.retry_pause, max: config.retry_pause_max }
+    }
+
+    pub(crate) async fn pause(&mut self) {
+        let pause = self.next;
+        self.next = (pause * 2).min(self.max);
+        tokio::time::sleep(pause).await;
+    }
+}

@@ -1,0 +1,51 @@
+//! What a task tells about itself. Handles are made once: a look-up by label costs more than the count.
+
+use std::time::Instant;
+
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+
+/// Metrics of one task.
+#[derive(Clone)]
+pub(crate) struct TaskMetrics {
+    items: Counter,
+    skipped: Counter,
+    dead: Counter,
+    commits: Counter,
+    commit_seconds: Histogram,
+    batch_items: Histogram,
+    outbox: Gauge,
+}
+
+impl TaskMetrics {
+    pub(crate) fn new(service: &'static str, partition: u32) -> Self {
+        let partition = partition.to_string();
+        let labels = [("service", service.to_owned()), ("partition", partition)];
+        Self {
+            items: counter!("ordermesh_task_items_total", &labels),
+            skipped: counter!("ordermesh_task_records_skipped_total", &labels),
+            dead: counter!("ordermesh_task_dead_letters_total", &labels),
+            commits: counter!("ordermesh_commits_total", &labels),
+            commit_seconds: histogram!("ordermesh_commit_duration_seconds", "service" => service),
+            batch_items: histogram!("ordermesh_commit_items", "service" => service),
+            outbox: gauge!("ordermesh_outbox_records", &labels),
+        }
+    }
+
+    #[expect(clippy::unused_self, reason = "the one place that reads the monotonic clock for metrics")]
+    pub(crate) fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    pub(crate) fn batch(&self, items: usize, skipped: u64, dead: u64) {
+        self.items.increment(items as u64);
+        self.skipped.increment(skipped);
+        self.dead.increment(dead);
+        self.batch_items.record(u32::try_from(items).unwrap_or(u32::MAX));
+    }
+
+    pub(crate) fn committed(&self, started: Instant, outbox: usize) {
+        self.commits.increment(1);
+        self.commit_seconds.record(started.elapsed());
+        self.outbox.set(u32::try_from(outbox).unwrap_or(u32::MAX));
+    }
+}

@@ -1,0 +1,274 @@
+//! From a batch to a certified commit: build, append, apply, answer, publish. And catching up with what others wrote.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use state_store::Change;
+use tokio::sync::oneshot;
+
+use super::reads::Ask;
+use super::{Owner, Waiting};
+use crate::batch::Batch;
+use crate::changelog::{Body, Read, encode_commit};
+use crate::land::Landed;
+use crate::view::View;
+use crate::{CallError, Committed, TaskError};
+
+/// Remembered answers that one commit forgets.
+const FORGET_MAX: usize = 1_000;
+
+/// Answers that leave when their commit is certified.
+type Replies = Vec<(oneshot::Sender<Result<Committed, CallError>>, Result<Bytes, CallError>)>;
+
+/// A commit on its way.
+pub(super) struct InFlight {
+    number: u64,
+    body: Body,
+    body_hash: u128,
+    parts: u64,
+    replies: Replies,
+    span: tracing::Span,
+    started: Instant,
+    swept_to_ms: Option<i64>,
+}
+
+/// What an append or a catch-up came to.
+pub(super) enum Activity {
+    Landed(Landed),
+    Read(Vec<(u64, Bytes)>),
+}
+
+impl Owner {
+    /// Computes one commit of everything that has arrived, and starts to append it.
+    pub(super) fn start_commit(&mut self) -> Result<(), TaskError> {
+        let now_ms = self.clock.now_ms();
+        let running = &mut self.running;
+        let timers_due = self.timers.next_due_ms().is_some_and(|due_ms| due_ms <= now_ms);
+        if (running.commands.is_empty() && running.inputs.queued.is_empty() && !timers_due) || self.outbox.is_full() {
+            return Ok(());
+        }
+        let started = self.metrics.now();
+        let mut batch = Batch::new(&self.setting, &self.progress, &*self.store);
+        let mut replies = Vec::new();
+        let (items_max, bytes_max) = (self.config.batch_items_max, self.config.batch_bytes_max);
+        let has_room = |batch: &Batch<'_>| batch.items() < items_max && batch.bytes() < bytes_max;
+        for (due_ms, key) in self.timers.due(now_ms) {
+            if !has_room(&batch) {
+                break;
+            }
+            batch.timer(key, *due_ms).map_err(TaskError::from_store)?;
+        }
+        let sweep_from = self.timers.sweep_from(now_ms);
+        if let Some(from_ms) = sweep_from {
+            batch.forget(from_ms, now_ms, FORGET_MAX).map_err(TaskError::from_store)?;
+        }
+        while has_room(&batch) {
+            let Some((command, reply)) = running.commands.pop_front() else { break };
+            if reply.is_closed() {
+                // Nobody waits any more and nothing has happened yet: the caller's deadline was the answer.
+                continue;
+            }
+            let answer = batch.command(&command).map_err(TaskError::from_store)?;
+            replies.push(((command, reply), answer));
+        }
+        while has_room(&batch) {
+            let Some((input, record)) = running.inputs.queued.pop_front() else { break };
+            batch.record(input, &record).map_err(TaskError::from_store)?;
+        }
+        let items = batch.items();
+        let finished = batch.finish(Vec::new());
+        self.metrics.batch(items, finished.skipped, finished.dead);
+        if finished.is_empty {
+            self.hold_answers(replies);
+            if sweep_from.is_some() {
+                self.timers.find_next_expiry(&*self.store, now_ms).map_err(TaskError::from_store)?;
+            }
+            return Ok(());
+        }
+        let mut body = finished.body;
+        body.published = self.outbox.take_unrecorded();
+        let (service, partition) = (self.setting.definition.service, self.setting.partition);
+        let tracer = &self.setting.tracer;
+        let span = match finished.spans.as_slice() {
+            [] => tracing::Span::none(),
+            work => tracer.commit(service, partition, self.chain.epoch, work),
+        };
+        let replies = replies.into_iter().map(|((_, reply), answer)| (reply, answer)).collect();
+        self.append(body, replies, span, started, sweep_from.map(|_| now_ms));
+        Ok(())
+    }
+
+    /// Appends a commit that only says what has been published.
+    pub(super) fn start_recording(&mut self) {
+        let published = self.outbox.take_unrecorded();
+        let body = Body { published, stream_time_ms: self.progress.stream_time_ms, ..Body::default() };
+        let started = self.metrics.now();
+        self.append(body, Vec::new(), tracing::Span::none(), started, None);
+    }
+
+    fn append(
+        &mut self,
+        body: Body,
+        replies: Replies,
+        span: tracing::Span,
+        started: Instant,
+        swept_to_ms: Option<i64>,
+    ) {
+        let number = self.chain.number + 1;
+        let (entries, body_hash) = encode_commit(
+            self.chain.incarnation.unwrap_or(0),
+            self.chain.epoch,
+            self.identity.life,
+            number,
+            self.chain.hash,
+            &body.encode(),
+            self.config.record_bytes_max,
+        );
+        #[cfg(feature = "simulation")]
+        let replies = self.leak(&body, replies, body_hash);
+        let parts = entries.len() as u64;
+        let land = self.changelog.clone().land(entries, self.next_offset, self.chain.clone());
+        self.running.in_flight = Some(InFlight { number, body, body_hash, parts, replies, span, started, swept_to_ms });
+        self.running.activity = Some(Box::pin(async move { Ok(Activity::Landed(land.await?)) }));
+    }
+
+    /// Lets something out before the commit is certified: planted bugs.
+    #[cfg(feature = "simulation")]
+    fn leak(&mut self, body: &Body, replies: Replies, body_hash: u128) -> Replies {
+        use crate::Shortcut;
+        if self.config.shortcut == Shortcut::PublishBeforeCertify {
+            self.outbox.absorb(&mut body.clone(), self.next_offset, self.next_offset, body_hash, &self.progress);
+            self.outbox.send();
+        }
+        if self.config.shortcut != Shortcut::ReplyBeforeCertify {
+            return replies;
+        }
+        let position = self.position();
+        for (reply, answer) in replies {
+            let _ = reply.send(answer.map(|reply| Committed { reply, position }));
+        }
+        Replies::new()
+    }
+
+    /// Reads what stands in the log behind what is applied, if a read waits for it.
+    pub(super) fn start_catch_up(&mut self) {
+        if self.running.activity.is_some() {
+            return;
+        }
+        if let Some(upto) = self.running.reads.held_upto() {
+            let (changelog, from) = (self.changelog.clone(), self.next_offset);
+            self.running.activity =
+                Some(Box::pin(async move { Ok(Activity::Read(changelog.read(from, upto).await?)) }));
+        }
+    }
+
+    pub(super) fn finish(&mut self, done: Activity) -> Result<(), TaskError> {
+        match done {
+            Activity::Landed(Landed::AsExpected) => {
+                let mut commit = self.running.in_flight.take().expect("an append has its commit");
+                let first = self.next_offset;
+                self.next_offset += commit.parts;
+                self.chain.advance(commit.number, commit.body_hash);
+                let body = std::mem::take(&mut commit.body);
+                self.apply(body, first, self.next_offset - 1, commit.body_hash)?;
+                self.certified(commit)?;
+            }
+            #[cfg(feature = "simulation")]
+            Activity::Landed(Landed::Abandoned) => {
+                self.running.in_flight = None;
+                self.rewind_inputs();
+            }
+            Activity::Landed(Landed::Among(entries)) | Activity::Read(entries) => self.follow(entries)?,
+        }
+        self.serve_held();
+        self.start_check();
+        Ok(())
+    }
+
+    /// Reads entries by the reader rule: our own commit may be among them, once, several times or not at all.
+    fn follow(&mut self, entries: Vec<(u64, Bytes)>) -> Result<(), TaskError> {
+        let mut first = None;
+        for (offset, entry) in entries {
+            let read = self.chain.read_with(&entry, self.config.shortcut);
+            let read = read.map_err(|error| self.changelog.unreadable(offset, &error))?;
+            match read {
+                Read::Committed(_) => {
+                    self.next_offset = offset + 1;
+                    let mut commit = self.running.in_flight.take().expect("only we commit in our epoch, one at a time");
+                    let body = std::mem::take(&mut commit.body);
+                    self.apply(body, first.take().unwrap_or(offset), offset, commit.body_hash)?;
+                    self.certified(commit)?;
+                }
+                Read::Claimed => {
+                    self.certify_nothing();
+                    return Err(TaskError::Fenced { epoch: self.chain.epoch });
+                }
+                Read::Partial => {
+                    first.get_or_insert(offset);
+                    self.next_offset = offset + 1;
+                }
+                Read::Void(reason) => {
+                    tracing::debug!(partition = %self.changelog.partition, offset, ?reason, "void entry");
+                    self.next_offset = offset + 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a counted commit the state. `first` and `last` are the offsets of its first and last part.
+    fn apply(&mut self, mut body: Body, first: u64, last: u64, body_hash: u128) -> Result<(), TaskError> {
+        let mut changes = std::mem::take(&mut body.changes);
+        let own = changes.len();
+        self.progress.absorb(&body, &mut changes);
+        self.outbox.absorb(&mut body, first, last, body_hash, &self.progress);
+        self.last_counted = Some(last);
+        self.store.apply(&changes, &self.checkpoint().encode()).map_err(TaskError::from_store)?;
+        self.timers.absorb(&changes[..own]);
+        self.wake(&changes[..own]);
+        Ok(())
+    }
+
+    fn wake(&mut self, changes: &[Change]) {
+        if self.running.waiters.is_empty() {
+            return;
+        }
+        let at = self.position();
+        let view = View::new(&*self.store);
+        for (key, _) in changes {
+            self.running.waiters.changed(key, &view, at);
+        }
+    }
+
+    /// The commit counts: now it may be answered and published.
+    fn certified(&mut self, commit: InFlight) -> Result<(), TaskError> {
+        let position = self.position();
+        for (reply, answer) in commit.replies {
+            // The caller may have given up; the effect stays, and a repeat with the same request id finds it.
+            let _ = reply.send(answer.map(|reply| Committed { reply, position }));
+        }
+        self.outbox.send();
+        self.metrics.committed(commit.started, self.outbox.waiting());
+        drop(commit.span);
+        if let Some(now_ms) = commit.swept_to_ms {
+            self.timers.find_next_expiry(&*self.store, now_ms).map_err(TaskError::from_store)?;
+        }
+        Ok(())
+    }
+
+    /// Another owner has come: what is in flight does not count, its callers learn that the outcome is not known here.
+    fn certify_nothing(&mut self) {
+        self.running.in_flight = None;
+    }
+
+    /// Answers that change nothing (remembered ones, refusals) come from state, so they are given like a strong read.
+    fn hold_answers(&mut self, replies: Vec<(Waiting, Result<Bytes, CallError>)>) {
+        for ((_, reply), answer) in replies {
+            let run = Box::new(move |state: Result<(&View<'_>, crate::Position), CallError>| {
+                let _ = reply.send(state.and_then(|(_, position)| answer.map(|reply| Committed { reply, position })));
+            });
+            self.running.reads.push(Ask::Read { bound: None, run });
+        }
+        self.start_check();
+    }
+}

@@ -1,0 +1,123 @@
+//! Reading ahead of processing: one fetch over all inputs of the task, and a bounded queue of what it brought.
+
+use std::collections::VecDeque;
+
+use event_log::{Error, FetchFrom, FetchLimits, Fetched, Offset, SharedLog, StoredRecord, TopicPartition};
+use futures::future::BoxFuture;
+
+use super::Owner;
+use crate::TaskError;
+use crate::config::{Backoff, Config};
+
+/// Records of some inputs, by the input's index.
+type Brought = Vec<(usize, Vec<StoredRecord>)>;
+
+/// What has been read and not yet processed.
+#[derive(Default)]
+pub(super) struct Inputs {
+    pub(super) queued: VecDeque<(usize, StoredRecord)>,
+    /// Where to read next, by input.
+    next: Vec<FetchFrom>,
+    pub(super) fetch: Option<BoxFuture<'static, Result<Brought, TaskError>>>,
+}
+
+impl Inputs {
+    pub(super) fn queue(&mut self, brought: Brought) {
+        for (input, records) in brought {
+            let Some(last) = records.last() else { continue };
+            self.next[input].offset = last.offset.next();
+            self.queued.extend(records.into_iter().map(|record| (input, record)));
+        }
+    }
+}
+
+impl Owner {
+    /// Finds out where each input goes on: behind the committed position, or at the start of a log that is new to the task.
+    pub(super) async fn start_inputs(&mut self) -> Result<(), TaskError> {
+        let mut next = Vec::new();
+        for (topic, _) in &self.setting.definition.inputs {
+            let partition = TopicPartition { topic: topic.clone(), partition: self.setting.partition };
+            let committed = self.progress.inputs.get(topic.as_str()).and_then(|input| input.position);
+            let mut backoff = Backoff::new(&self.config);
+            let offset = loop {
+                if let Some(position) = committed {
+                    break Offset(position);
+                }
+                match self.log.earliest(&partition).await {
+                    Ok(offset) => break offset,
+                    Err(error) if error.is_retryable() => backoff.pause().await,
+                    Err(error) => return Err(error.into()),
+                }
+            };
+            next.push(FetchFrom { partition, offset });
+        }
+        self.running.inputs = Inputs { next, ..Inputs::default() };
+        Ok(())
+    }
+
+    /// Goes back to what the last commit says: a planted bug computes anew from there.
+    #[cfg(feature = "simulation")]
+    pub(super) fn rewind_inputs(&mut self) {
+        let inputs = &mut self.running.inputs;
+        inputs.queued.clear();
+        inputs.fetch = None;
+        for from in &mut inputs.next {
+            let committed = self.progress.inputs.get(from.partition.topic.as_str()).and_then(|input| input.position);
+            from.offset = Offset(committed.unwrap_or(0));
+        }
+    }
+
+    /// Keeps one fetch going as long as there is room for what it brings.
+    pub(super) fn start_fetch(&mut self) {
+        let inputs = &mut self.running.inputs;
+        let room = inputs.queued.len() < self.config.read_ahead_records_max;
+        if inputs.fetch.is_none() && room && !inputs.next.is_empty() {
+            inputs.fetch = Some(Box::pin(fetch(self.log.clone(), inputs.next.clone(), self.config.clone())));
+        }
+    }
+}
+
+/// Fetches until something is there.
+async fn fetch(log: SharedLog, from: Vec<FetchFrom>, config: std::sync::Arc<Config>) -> Result<Brought, TaskError> {
+    let limits = FetchLimits { max_bytes_per_partition: config.fetch_bytes_max, max_wait: config.fetch_wait };
+    let mut backoff = Backoff::new(&config);
+    loop {
+        let fetched = match log.fetch(&from, limits).await {
+            Ok(fetched) => fetched,
+            Err(error) if error.is_retryable() => {
+                backoff.pause().await;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let mut brought = Brought::new();
+        let mut failed = false;
+        for Fetched { partition, result } in fetched {
+            let Some(input) = from.iter().position(|f| f.partition == partition) else { continue };
+            match result {
+                Ok(batch) => brought.push((input, batch.records)),
+                Err(error) if error.is_retryable() => failed = true,
+                Err(error) => return Err(classed(error, &from[input])),
+            }
+        }
+        if brought.iter().any(|(_, records)| !records.is_empty()) {
+            return Ok(brought);
+        }
+        if failed {
+            backoff.pause().await;
+        }
+    }
+}
+
+fn classed(error: Error, from: &FetchFrom) -> TaskError {
+    let FetchFrom { partition, offset } = from.clone();
+    match error {
+        Error::OffsetOutOfRange { earliest, .. } if earliest > offset => {
+            TaskError::Trimmed { partition, earliest, position: offset }
+        }
+        Error::OffsetOutOfRange { latest, .. } => {
+            TaskError::LogRegressed { partition, expected: offset, found: latest }
+        }
+        other => other.into(),
+    }
+}

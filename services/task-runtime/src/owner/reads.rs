@@ -1,0 +1,141 @@
+//! Reads of applied state. A strong read must know that the task still owns its partition: the end of its own changelog is
+//! where it expects it. One look answers all reads that wait at that moment.
+
+use event_log::{Error, Offset};
+use futures::future::BoxFuture;
+
+use super::Owner;
+use crate::config::Backoff;
+use crate::handle::{Position, ReadFn, WaitFn};
+use crate::{CallError, Consistency, Shortcut, TaskError};
+
+/// A call that may be answered once the task has proven that it still owns its partition.
+pub(super) enum Ask {
+    Read { bound: Option<Position>, run: ReadFn },
+    Wait { store_key: Vec<u8>, check: WaitFn },
+}
+
+/// Calls on their way to that proof.
+#[derive(Default)]
+pub(super) struct Reads {
+    /// For the next look.
+    waiting: Vec<Ask>,
+    /// For the look that is under way.
+    checking: Vec<Ask>,
+    pub(super) check: Option<BoxFuture<'static, Result<Offset, Error>>>,
+    /// What was applied when the look began: the log cannot end before it.
+    checked_from: u64,
+    /// Looked already, and found entries up to this offset that must be applied first.
+    held: Vec<(u64, Vec<Ask>)>,
+}
+
+impl Reads {
+    pub(super) fn fail_all(&mut self, error: &CallError) {
+        let held = std::mem::take(&mut self.held).into_iter().flat_map(|(_, asks)| asks);
+        let waiting = std::mem::take(&mut self.waiting).into_iter().chain(std::mem::take(&mut self.checking));
+        for ask in waiting.chain(held) {
+            match ask {
+                Ask::Read { run, .. } => run(Err(error.clone())),
+                Ask::Wait { mut check, .. } => {
+                    check(Err(error.clone()));
+                }
+            }
+        }
+        self.check = None;
+    }
+
+    /// Up to where the changelog must be read before a held call can be answered.
+    pub(super) fn held_upto(&self) -> Option<u64> {
+        self.held.iter().map(|(upto, _)| *upto).max()
+    }
+
+    pub(super) fn push(&mut self, ask: Ask) {
+        self.waiting.push(ask);
+    }
+}
+
+impl Owner {
+    pub(super) fn read(&mut self, consistency: Consistency, run: ReadFn) {
+        let at = self.position();
+        match consistency {
+            Consistency::AtLeast(bound) if bound.incarnation != at.incarnation => run(Err(CallError::ForeignPosition)),
+            Consistency::AtLeast(bound) if bound.offset > at.offset => {
+                self.running.reads.push(Ask::Read { bound: Some(bound), run });
+            }
+            Consistency::Eventual | Consistency::AtLeast(_) => run(Ok((&self.view(), at))),
+            Consistency::Strong => self.running.reads.push(Ask::Read { bound: None, run }),
+        }
+    }
+
+    pub(super) fn wait(&mut self, store_key: Vec<u8>, check: WaitFn) {
+        self.running.reads.push(Ask::Wait { store_key, check });
+    }
+
+    /// Looks at the end of the changelog, for all calls that have gathered.
+    pub(super) fn start_check(&mut self) {
+        let reads = &mut self.running.reads;
+        if reads.check.is_some() || reads.waiting.is_empty() {
+            return;
+        }
+        reads.checking = std::mem::take(&mut reads.waiting);
+        reads.checked_from = self.next_offset;
+        let (log, partition, config) = (self.log.clone(), self.changelog.partition.clone(), self.config.clone());
+        reads.check = Some(Box::pin(async move {
+            let mut backoff = Backoff::new(&config);
+            loop {
+                match log.latest(&partition).await {
+                    Err(error) if error.is_retryable() => backoff.pause().await,
+                    known => return known,
+                }
+            }
+        }));
+    }
+
+    pub(super) fn checked(&mut self, latest: Result<Offset, Error>) -> Result<(), TaskError> {
+        let latest = latest?.0;
+        let asks = std::mem::take(&mut self.running.reads.checking);
+        if latest < self.running.reads.checked_from {
+            return Err(self.changelog.regressed(self.running.reads.checked_from, latest));
+        }
+        if latest <= self.next_offset || self.skips_the_proof() {
+            self.serve(asks);
+        } else {
+            // Our own commit in flight, or something that has to be read: both end by applying up to there.
+            self.running.reads.held.push((latest, asks));
+        }
+        self.start_check();
+        Ok(())
+    }
+
+    /// Answers calls that were held for what is now applied.
+    pub(super) fn serve_held(&mut self) {
+        while let Some(at) = self.running.reads.held.iter().position(|(upto, _)| *upto <= self.next_offset) {
+            let (_, asks) = self.running.reads.held.swap_remove(at);
+            self.serve(asks);
+        }
+    }
+
+    fn serve(&mut self, asks: Vec<Ask>) {
+        let at = self.position();
+        let limit = self.config.waits_max;
+        for ask in asks {
+            let view = crate::view::View::new(&*self.store);
+            match ask {
+                Ask::Read { bound: Some(bound), run } if bound.offset > at.offset => run(Err(CallError::NotUpToBound)),
+                Ask::Read { run, .. } => run(Ok((&view, at))),
+                Ask::Wait { store_key, mut check } => {
+                    if !check(Ok((&view, at))) {
+                        self.running.waiters.add(store_key, check, limit, &view, at);
+                    }
+                }
+            }
+        }
+    }
+
+    fn skips_the_proof(&self) -> bool {
+        #[cfg(feature = "simulation")]
+        return self.config.shortcut == Shortcut::UnprovenStrongRead;
+        #[cfg(not(feature = "simulation"))]
+        return self.config.shortcut != Shortcut::None;
+    }
+}

@@ -1,0 +1,179 @@
+//! How far a task has come: inputs read, senders' records taken, outputs numbered and published. Part of the state, changed
+//! only by commits, and kept in the store as ordinary keys, so that a commit writes what moved and nothing else.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use event_log::TopicName;
+use serde::{Deserialize, Serialize};
+use state_store::{Change, Store};
+
+use crate::changelog::{Body, Chain};
+use crate::keys;
+use crate::{Shortcut, Source};
+
+/// An output partition.
+pub(crate) type Destination = (TopicName, u32);
+
+/// Progress of one input.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct InputProgress {
+    /// Next offset to read; none if it has never been read.
+    pub(crate) position: Option<u64>,
+    /// Last sequence taken, by sender and life of the sender.
+    pub(crate) watermarks: BTreeMap<(String, u128), u64>,
+}
+
+/// Progress of a task.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    pub(crate) inputs: BTreeMap<String, InputProgress>,
+    /// Last sequence dealt out.
+    pub(crate) sequences: BTreeMap<Destination, u64>,
+    /// Last sequence known to be published.
+    pub(crate) published: BTreeMap<Destination, u64>,
+    pub(crate) stream_time_ms: i64,
+}
+
+/// What is kept with the state as the store's checkpoint: where the state stands in the changelog.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Checkpoint {
+    /// Next entry to read.
+    pub(crate) next_offset: u64,
+    /// What has counted before it.
+    pub(crate) chain: Chain,
+    pub(crate) stream_time_ms: i64,
+    /// Offset of the last entry that counted: if the log has another one there, this state is not of this log.
+    pub(crate) last_counted: Option<u64>,
+    /// Commits with outputs that are not yet known to be published: first and last offset, and hash of the body.
+    pub(crate) unpublished: Vec<(u64, u64, u128)>,
+}
+
+/// What a receiver does with a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Take,
+    /// Taken before.
+    Duplicate,
+    /// Its predecessors are missing: the sender goes back and sends again in order.
+    Ahead,
+}
+
+impl Checkpoint {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        postcard::to_stdvec(self).expect("a checkpoint holds nothing that postcard refuses")
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        postcard::from_bytes(bytes).ok()
+    }
+}
+
+/// Whether a record with this source is the next of its sender.
+pub(crate) fn judge(taken: Option<u64>, source: &Source<'_>, shortcut: Shortcut) -> Verdict {
+    let taken = taken.unwrap_or(0);
+    #[cfg(feature = "simulation")]
+    if shortcut == Shortcut::LargestSeenWatermark && source.sequence > taken {
+        return Verdict::Take;
+    }
+    #[cfg(not(feature = "simulation"))]
+    let _ = shortcut;
+    if source.sequence <= taken {
+        Verdict::Duplicate
+    } else if source.sequence == taken + 1 {
+        Verdict::Take
+    } else {
+        Verdict::Ahead
+    }
+}
+
+const POSITION: u8 = b'p';
+const WATERMARK: u8 = b'w';
+const SEQUENCE: u8 = b's';
+const PUBLISHED: u8 = b'u';
+
+impl Progress {
+    /// Reads the progress that a store holds.
+    pub(crate) fn load(store: &dyn Store, stream_time_ms: i64) -> Result<Self, state_store::Error> {
+        let mut progress = Self { stream_time_ms, ..Self::default() };
+        for (key, value) in store.scan(&[keys::PROGRESS], Some(&[keys::PROGRESS + 1]), usize::MAX)? {
+            progress.load_row(&key[1..], &value).ok_or_else(|| damaged("a progress row cannot be read"))?;
+        }
+        Ok(progress)
+    }
+
+    fn load_row(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
+        let number = u64::from_be_bytes(value.try_into().ok()?);
+        let (kind, rest) = key.split_first()?;
+        match *kind {
+            POSITION => {
+                let topic: String = postcard::from_bytes(rest).ok()?;
+                self.inputs.entry(topic).or_default().position = Some(number);
+            }
+            WATERMARK => {
+                let (topic, task, incarnation): (String, String, u128) = postcard::from_bytes(rest).ok()?;
+                self.inputs.entry(topic).or_default().watermarks.insert((task, incarnation), number);
+            }
+            SEQUENCE | PUBLISHED => {
+                let (topic, partition): (String, u32) = postcard::from_bytes(rest).ok()?;
+                let map = if *kind == SEQUENCE { &mut self.sequences } else { &mut self.published };
+                map.insert((TopicName::new(&topic), partition), number);
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// Takes over what a commit says, and adds the rows to change to `changes`.
+    pub(crate) fn absorb(&mut self, body: &Body, changes: &mut Vec<Change>) {
+        self.stream_time_ms = self.stream_time_ms.max(body.stream_time_ms);
+        for (topic, position) in &body.positions {
+            changes.push(row(POSITION, topic, *position));
+            self.input_mut(topic).position = Some(*position);
+        }
+        for update in &body.watermarks {
+            changes.push(row(WATERMARK, &(&update.topic, &update.task, update.incarnation), update.sequence));
+            let watermarks = &mut self.input_mut(&update.topic).watermarks;
+            watermarks.insert((update.task.clone(), update.incarnation), update.sequence);
+        }
+        let mut dealt: BTreeMap<(&TopicName, u32), u64> = BTreeMap::new();
+        for output in &body.outputs {
+            dealt.insert((&output.topic, output.partition), output.sequence);
+        }
+        for ((topic, partition), sequence) in dealt {
+            changes.push(row(SEQUENCE, &(topic.as_str(), partition), sequence));
+            self.sequences.insert((topic.clone(), partition), sequence);
+        }
+        for upto in &body.published {
+            changes.push(row(PUBLISHED, &(upto.topic.as_str(), upto.partition), upto.sequence));
+            self.published.insert((upto.topic.clone(), upto.partition), upto.sequence);
+        }
+    }
+
+    fn input_mut(&mut self, topic: &str) -> &mut InputProgress {
+        if !self.inputs.contains_key(topic) {
+            self.inputs.insert(topic.to_owned(), InputProgress::default());
+        }
+        self.inputs.get_mut(topic).expect("just inserted")
+    }
+
+    /// Last sequence dealt out to a destination.
+    pub(crate) fn sequence(&self, destination: &Destination) -> u64 {
+        self.sequences.get(destination).copied().unwrap_or(0)
+    }
+
+    /// Last sequence known to be published at a destination.
+    pub(crate) fn published(&self, destination: &Destination) -> u64 {
+        self.published.get(destination).copied().unwrap_or(0)
+    }
+}
+
+/// A row of the runtime's own that cannot be read; every such row was written by the runtime and verified by its digest.
+pub(crate) fn damaged(detail: &str) -> state_store::Error {
+    state_store::Error::Damaged { task: String::new(), detail: detail.to_owned() }
+}
+
+fn row(kind: u8, name: &impl Serialize, number: u64) -> Change {
+    let key = postcard::to_extend(name, vec![keys::PROGRESS, kind]).expect("names hold nothing that postcard refuses");
+    (Bytes::from(key), Some(Bytes::copy_from_slice(&number.to_be_bytes())))
+}

@@ -1,0 +1,292 @@
+//! How a task begins: open the store, check that it belongs to this log, read what it lacks, claim, and read up to one's
+//! own claim. Fence first, read second: what a deposed owner appends behind the claim is void, and everything before it is
+//! known when the first commit is computed.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use event_log::{Record, SharedLog, TopicPartition};
+use rand::Rng;
+use state_store::{Change, Identity, MemoryStore, Opened, Store, Stores};
+
+use crate::batch::Setting;
+use crate::changelog::{Body, Chunk, Entry, OwnerId, Read, encode_claim};
+use crate::config::Backoff;
+use crate::land::Changelog;
+use crate::metrics::TaskMetrics;
+use crate::outbox::Outbox;
+use crate::owner::{Owner, Timers};
+use crate::progress::{Checkpoint, Progress};
+use crate::{Clock, Config, Shortcut, TaskError};
+
+/// Layout of the keys and values that the runtime writes; another one means that the store is rebuilt.
+const STORE_FORMAT: u32 = 1;
+
+/// Changes that are gathered before they are applied during a restore.
+const APPLY_CHANGES: usize = 4_096;
+
+/// Where stores live.
+#[derive(Clone)]
+pub enum Storage {
+    /// On disk.
+    Disk(Stores),
+    /// In memory: every start is a rebuild from the changelog. For tests and simulation, which hand out the stores.
+    Memory(Arc<dyn Fn(&str) -> MemoryStore + Send + Sync>),
+}
+
+impl std::fmt::Debug for Storage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Disk(_) => "Disk",
+            Self::Memory(_) => "Memory",
+        })
+    }
+}
+
+impl Storage {
+    async fn open(&self, task: &str) -> Result<Box<dyn Store>, TaskError> {
+        match self {
+            Self::Memory(make) => Ok(Box::new(make(task))),
+            Self::Disk(stores) => {
+                let (stores, identity) = (stores.clone(), Identity { task: task.to_owned(), format: STORE_FORMAT });
+                // Verifying a large store takes seconds; the other tasks of this thread go on meanwhile.
+                let opened = tokio::task::spawn_blocking(move || stores.open_store(&identity)).await;
+                let (store, how) = opened.expect("opening a store does not panic").map_err(TaskError::from_store)?;
+                if let Opened::Rebuilt { reason } = how {
+                    tracing::warn!(task, reason, "the local store is rebuilt from the changelog");
+                }
+                Ok(store)
+            }
+        }
+    }
+
+    pub(crate) fn wipe(&self, task: &str) -> Result<(), TaskError> {
+        match self {
+            Self::Memory(_) => Ok(()),
+            Self::Disk(stores) => stores.wipe(task).map_err(TaskError::from_store),
+        }
+    }
+}
+
+/// What a task is made of.
+pub(crate) struct Plan {
+    pub(crate) name: Arc<str>,
+    pub(crate) instance: String,
+    pub(crate) config: Arc<Config>,
+    pub(crate) setting: Arc<Setting>,
+    pub(crate) log: SharedLog,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) storage: Storage,
+    pub(crate) random: Box<dyn FnMut() -> u64>,
+}
+
+impl Plan {
+    /// Opens, restores and claims the task.
+    pub(crate) async fn begin(&mut self) -> Result<Owner, TaskError> {
+        let identity = OwnerId { instance: self.instance.clone(), life: (self.random)() };
+        let partition =
+            TopicPartition { topic: self.setting.definition.changelog(), partition: self.setting.partition };
+        let changelog = Changelog { log: self.log.clone(), partition, config: self.config.clone() };
+        let (store, checkpoint) = self.open_store(&changelog).await?;
+        let progress = Progress::load(&*store, checkpoint.stream_time_ms).map_err(TaskError::from_store)?;
+        let (service, partition) = (self.setting.definition.service(), self.setting.partition);
+        let mut owner = Owner {
+            name: self.name.clone(),
+            config: self.config.clone(),
+            setting: self.setting.clone(),
+            log: self.log.clone(),
+            clock: self.clock.clone(),
+            outbox: Outbox::new(self.log.clone(), self.config.clone(), &self.name),
+            changelog,
+            identity,
+            metrics: TaskMetrics::new(service, partition),
+            store,
+            progress,
+            chain: checkpoint.chain,
+            next_offset: checkpoint.next_offset,
+            last_counted: checkpoint.last_counted,
+            timers: Timers::default(),
+            running: crate::owner::Running::default(),
+        };
+        owner.reload_outbox(&checkpoint.unpublished).await?;
+        let replayed = owner.catch_up().await?;
+        let first_life = u128::from((self.random)()) << 64 | u128::from((self.random)());
+        owner.claim(first_life).await?;
+        owner.timers = Timers::load(&*owner.store).map_err(TaskError::from_store)?;
+        owner.outbox.set_incarnation(owner.chain.incarnation.unwrap_or(0));
+        let (epoch, offset) = (owner.chain.epoch, owner.next_offset);
+        tracing::info!(task = %self.name, epoch, offset, replayed, "task claimed");
+        Ok(owner)
+    }
+
+    /// A store that is a prefix of this changelog: the local one, or an empty one if that is not.
+    async fn open_store(&self, changelog: &Changelog) -> Result<(Box<dyn Store>, Checkpoint), TaskError> {
+        let store = self.storage.open(&self.name).await?;
+        let earliest = changelog.earliest().await?.0;
+        let checkpoint = store.checkpoint().and_then(Checkpoint::decode);
+        if let Some(checkpoint) = checkpoint {
+            let latest = changelog.latest().await?.0;
+            if checkpoint.next_offset > latest {
+                return Err(changelog.regressed(checkpoint.next_offset, latest));
+            }
+            if self.belongs(&checkpoint, changelog, earliest).await? {
+                return Ok((store, checkpoint));
+            }
+            tracing::warn!(task = %self.name, "the local store is not of this changelog and is rebuilt");
+        }
+        if earliest > 0 {
+            let (partition, earliest) = (changelog.partition.clone(), event_log::Offset(earliest));
+            return Err(TaskError::Trimmed { partition, earliest, position: event_log::Offset::ZERO });
+        }
+        if store.checkpoint().is_none() {
+            return Ok((store, Checkpoint::default()));
+        }
+        drop(store);
+        self.storage.wipe(&self.name)?;
+        Ok((self.storage.open(&self.name).await?, Checkpoint::default()))
+    }
+
+    async fn belongs(&self, checkpoint: &Checkpoint, changelog: &Changelog, earliest: u64) -> Result<bool, TaskError> {
+        let Some(last) = checkpoint.last_counted else { return Ok(true) };
+        if checkpoint.next_offset < earliest {
+            return Ok(false);
+        }
+        // An entry that has been trimmed cannot be compared; the hash of the next commit then tells.
+        if last < earliest || self.config.shortcut == Shortcut::SkipPrevHash {
+            return Ok(true);
+        }
+        let found = changelog.read(last, last + 1).await?;
+        Ok(found.first().is_some_and(|(offset, entry)| *offset == last && checkpoint.chain.ends_with(entry)))
+    }
+}
+
+impl Owner {
+    /// Brings back outputs that were committed but not yet known to be published. Which entries those are is part of the
+    /// checkpoint, so they need not be judged again.
+    async fn reload_outbox(&mut self, unpublished: &[(u64, u64, u128)]) -> Result<(), TaskError> {
+        for &(first, last, body_hash) in unpublished {
+            let mut parts: Vec<Chunk> = Vec::new();
+            for (offset, entry) in self.changelog.read(first, last + 1).await? {
+                let entry = Entry::decode(&entry).map_err(|error| self.changelog.unreadable(offset, &error))?;
+                if let Entry::Commit(chunk) = entry
+                    && chunk.body_hash == body_hash
+                    && chunk.part as usize == parts.len()
+                {
+                    parts.push(chunk);
+                }
+            }
+            let whole: Bytes = parts.iter().flat_map(|part| part.bytes.iter().copied()).collect();
+            let mut body = Body::decode(&whole).map_err(|error| self.changelog.unreadable(first, &error))?;
+            body.published.clear();
+            self.outbox.absorb(&mut body, first, last, body_hash, &self.progress);
+        }
+        Ok(())
+    }
+
+    /// Applies everything that stands in the log now. Returns the number of entries read.
+    async fn catch_up(&mut self) -> Result<u64, TaskError> {
+        let from = self.next_offset;
+        let latest = self.changelog.latest().await?.0;
+        self.replay(latest).await?;
+        Ok(self.next_offset - from)
+    }
+
+    /// Applies the entries up to `upto`, in few large steps.
+    async fn replay(&mut self, upto: u64) -> Result<(), TaskError> {
+        let mut changes = Vec::new();
+        let mut first = None;
+        let mut backoff = Backoff::new(&self.config);
+        while self.next_offset < upto {
+            let entries = match self.changelog.read_some(self.next_offset).await {
+                Ok(entries) => entries,
+                Err(TaskError::Log(error)) if error.is_retryable() => {
+                    backoff.pause().await;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            for (offset, entry) in entries.into_iter().take_while(|(offset, _)| *offset < upto) {
+                self.replay_entry(offset, &entry, &mut first, &mut changes)?;
+            }
+            // Parts of a commit are kept in memory only: a checkpoint between them would lose the first.
+            if changes.len() >= APPLY_CHANGES && first.is_none() {
+                self.store.apply(&changes, &self.checkpoint().encode()).map_err(TaskError::from_store)?;
+                changes.clear();
+            }
+        }
+        if !changes.is_empty() && first.is_none() {
+            self.store.apply(&changes, &self.checkpoint().encode()).map_err(TaskError::from_store)?;
+        } else if !changes.is_empty() {
+            // The log ends within a commit that may never be completed; what came before it counts.
+            let checkpoint = Checkpoint { next_offset: first.unwrap_or(upto), ..self.checkpoint() };
+            self.store.apply(&changes, &checkpoint.encode()).map_err(TaskError::from_store)?;
+        }
+        Ok(())
+    }
+
+    fn replay_entry(
+        &mut self,
+        offset: u64,
+        entry: &Bytes,
+        first: &mut Option<u64>,
+        changes: &mut Vec<Change>,
+    ) -> Result<(), TaskError> {
+        let read = self.chain.read_with(entry, self.config.shortcut);
+        let read = read.map_err(|error| self.changelog.unreadable(offset, &error))?;
+        self.next_offset = offset + 1;
+        match read {
+            Read::Committed(mut body) => {
+                let hash = crate::changelog::body_hash(entry);
+                let begins = first.take().unwrap_or(offset);
+                self.progress.absorb(&body, changes);
+                changes.append(&mut body.changes);
+                self.outbox.absorb(&mut body, begins, offset, hash, &self.progress);
+                self.last_counted = Some(offset);
+            }
+            Read::Claimed => {
+                *first = None;
+                self.last_counted = Some(offset);
+            }
+            Read::Partial => {
+                first.get_or_insert(offset);
+            }
+            Read::Void(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Claims the next epoch, then reads up to the claim.
+    async fn claim(&mut self, first_life: u128) -> Result<(), TaskError> {
+        let incarnation = self.chain.incarnation.unwrap_or(first_life);
+        let entry = encode_claim(incarnation, self.chain.epoch + 1, &self.identity);
+        let mut backoff = Backoff::new(&self.config);
+        let base = loop {
+            let record = Record { value: Some(entry.clone()), ..Record::default() };
+            match self.changelog.log.append(&self.changelog.partition, vec![record]).await {
+                Ok(base) => break base.0,
+                // The same claim again is void if the first has landed.
+                Err(error) if error.is_retryable() => backoff.pause().await,
+                Err(error) => return Err(error.into()),
+            }
+        };
+        if base < self.next_offset {
+            return Err(self.changelog.regressed(self.next_offset, base));
+        }
+        #[cfg(feature = "simulation")]
+        if self.config.shortcut == Shortcut::ReadBeforeFence {
+            let _ = self.chain.read(&entry);
+            self.next_offset = base + 1;
+            return Ok(());
+        }
+        self.replay(base + 1).await?;
+        if self.chain.owner.as_ref() == Some(&self.identity) {
+            return Ok(());
+        }
+        Err(TaskError::Fenced { epoch: self.chain.epoch })
+    }
+}
+
+/// Numbers for lives of owners and changelogs.
+pub(crate) fn random() -> Box<dyn FnMut() -> u64> {
+    Box::new(|| rand::rng().random())
+}

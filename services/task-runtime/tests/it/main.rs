@@ -1,0 +1,3 @@
+//! The runtime on a log in memory.
+
+mod chain_of_tasks;
