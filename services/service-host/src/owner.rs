@@ -19,7 +19,7 @@ use tonic::metadata::MetadataMap;
 pub use deadline::Deadline;
 pub use page::{Listed, Page};
 
-use crate::{Chain, Code, ConsistencyToken, Problem, reply};
+use crate::{Chain, Code, ConsistencyToken, Problem, reply, token};
 
 /// How long a wait lasts when the caller gives no deadline.
 pub const WAIT_MAX_DEFAULT: Duration = Duration::from_secs(600);
@@ -88,7 +88,11 @@ impl Owner {
     ///
     /// # Errors
     /// The problem that the handler answered with, or why there is no answer.
-    pub async fn execute<R: Message + Default>(&self, metadata: &MetadataMap, call: Call) -> Result<Answer<R>, Problem> {
+    pub async fn execute<R: Message + Default>(
+        &self,
+        metadata: &MetadataMap,
+        call: Call,
+    ) -> Result<Answer<R>, Problem> {
         let partition = self.tasks.partition_of(&call.key);
         let handle = self.tasks.for_partition(partition)?;
         let request_id = (!call.request_id.is_empty()).then_some(call.request_id);
@@ -142,11 +146,12 @@ impl Owner {
         T: Send + 'static,
         F: FnOnce(&View<'_>, &Page) -> Result<Listed<T>, Problem> + Send + 'static,
     {
+        let partition = page.partition;
         let read = move |view: &View<'_>| {
             let Listed { items, next } = read(view, &page)?;
             Ok((items, page.next_token(next)))
         };
-        self.read_partition(page.partition, consistency, read).await
+        self.read_partition(partition, consistency, read).await
     }
 
     /// Waits until `look` finds something: it looks now, and again after every commit that changes `key` of `store`.
@@ -154,7 +159,13 @@ impl Owner {
     /// # Errors
     /// DEADLINE_EXCEEDED with the stage that was reached, shortly before the deadline so that the caller still hears it;
     /// what `look` finds, or why there is no answer.
-    pub async fn wait<R, F>(&self, deadline: Deadline, store: StoreId, key: &[u8], mut look: F) -> Result<Answer<R>, Problem>
+    pub async fn wait<R, F>(
+        &self,
+        deadline: Deadline,
+        store: StoreId,
+        key: &[u8],
+        mut look: F,
+    ) -> Result<Answer<R>, Problem>
     where
         R: Send + 'static,
         F: FnMut(&View<'_>) -> Result<Look<R>, Problem> + Send + 'static,
@@ -263,6 +274,23 @@ fn damaged(store: StoreId, error: &impl std::error::Error) -> Problem {
     tracing::warn!(store = store.name(), error = %Chain(error), "store is damaged, its task will rebuild it");
     Problem::new(Code::Unavailable, "PARTITION_REBALANCING", "the partition is being restored")
         .retry_after(Duration::from_secs(1))
+}
+
+impl From<CallError> for Problem {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Overloaded { .. } => Self::overloaded("the partition"),
+            CallError::NotOwner { service, partition } => Self::not_owner(service, partition, None, None),
+            CallError::Stopped { .. } => Self::outcome_unknown(),
+            CallError::RequestIdReused => Self::request_id_reused(""),
+            CallError::NotUpToBound => Self::not_up_to_bound(),
+            CallError::ForeignPosition => token::foreign_life("consistency.at_least"),
+            CallError::Poison(_) => {
+                tracing::error!(%error, "request failed");
+                Self::internal()
+            }
+        }
+    }
 }
 
 /// Nobody can find out what became of a command without a request id, so that no advice to try again is given.
