@@ -1,1 +1,47 @@
-//! Placeholder.
+//! Orders: takes them, keeps their state, and lets clients see, cancel and list them.
+//!
+//! It decides what becomes of an order from what the others say: validation (`order-validations`), manufacturing
+//! (`manufactured`) and shipping (`shipments`). It alone writes `orders`, `orders-by-customer` and `stock-requests`. A task
+//! is keyed by order_id. The rules stand in [`domain`].
+
+mod config;
+pub mod domain;
+mod error;
+mod grpc;
+mod processors;
+mod stores;
+pub mod topics;
+mod wire;
+
+use proto::orders::v1::order_service_server::OrderServiceServer;
+use service_host::Owner;
+use task_runtime::Definition;
+
+pub use config::Config;
+pub use grpc::Orders;
+
+/// Name of the service: its tasks, its role and its changelog are called after it.
+pub const SERVICE: &str = "orders";
+
+/// Topics that orders writes.
+pub const TOPICS: [&str; 3] = [topics::ORDERS, topics::ORDERS_BY_CUSTOMER, topics::STOCK_REQUESTS];
+
+/// What an orders task does.
+#[must_use]
+pub fn definition(_config: &Config) -> Definition {
+    let mut definition = Definition::new(SERVICE).store(stores::ORDERS).store(stores::BY_CUSTOMER);
+    for topic in TOPICS {
+        definition = definition.output(topic);
+    }
+    definition = processors::create::register(definition);
+    definition = processors::cancel::register(definition);
+    definition = processors::settle::register(definition);
+    definition = processors::manufacture::register(definition);
+    processors::ship::register(definition)
+}
+
+/// The gRPC service in front of the tasks.
+#[must_use]
+pub fn server(owner: Owner, config: &Config) -> OrderServiceServer<Orders> {
+    OrderServiceServer::new(Orders::new(owner, config.clone()))
+}

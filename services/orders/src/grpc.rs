@@ -1,0 +1,152 @@
+//! The methods of OrderService on the owner's side: convert, call the task, convert back.
+
+use proto::orders::v1 as api;
+use proto::orders::v1::order_service_server::OrderService;
+use service_host::{Answer, Deadline, FieldFaults, Look, Owner, Page, Problem, owner};
+use task_runtime::View;
+use tonic::{Request, Response, Status};
+
+use crate::config::Config;
+use crate::domain::{Milestone, Order, State};
+use crate::stores;
+use crate::wire::requests::{self, CANCEL, Create};
+use crate::wire::{self, order_message};
+
+/// The owner's side of OrderService.
+#[derive(Debug, Clone)]
+pub struct Orders {
+    owner: Owner,
+    config: Config,
+}
+
+impl Orders {
+    pub(crate) fn new(owner: Owner, config: Config) -> Self {
+        Self { owner, config }
+    }
+
+    /// Waits until the order has reached the milestone.
+    async fn wait(&self, deadline: Deadline, order_id: &str, milestone: Milestone) -> Result<Answer<Order>, Problem> {
+        let key = order_id.as_bytes().to_vec();
+        let look = move |view: &View<'_>| match stored(view, &key)? {
+            Some(order) if milestone.is_reached(order.state) => Ok(Look::Found(order)),
+            Some(order) => Ok(Look::Stage(order.state.name())),
+            None => Ok(Look::Stage(owner::STAGE_UNKNOWN)),
+        };
+        self.owner.wait(deadline, stores::ORDERS, order_id.as_bytes(), look).await
+    }
+}
+
+#[tonic::async_trait]
+impl OrderService for Orders {
+    async fn create_order(
+        &self,
+        request: Request<api::CreateOrderRequest>,
+    ) -> Result<Response<api::CreateOrderResponse>, Status> {
+        let deadline = Deadline::of(request.metadata());
+        let (metadata, _, request) = request.into_parts();
+        let (wish, call) = Create::of(request, &metadata, &self.config)?;
+        let answer = self.owner.execute::<api::CreateOrderReply>(&metadata, call).await?;
+        let consistency_token = self.owner.consistency_token(&answer);
+        let order_id = wish.order_id(&answer.value);
+        let (order, served_by) = match (wish.wait_for, &answer.value.existing) {
+            (Some(milestone), _) => {
+                let waited = self.wait(deadline, order_id, milestone).await;
+                // The order is there, whatever becomes of the wait: the caller must learn its id.
+                let waited = waited.map_err(|problem| problem.with("order_id", order_id))?;
+                (order_message(order_id, &waited.value), self.owner.served_by(&waited))
+            }
+            (None, Some(row)) => {
+                let row = row.clone();
+                let order = wire::order(row).map_err(|error| owner::unreadable("reply of CreateOrder", &error))?;
+                (order_message(order_id, &order), self.owner.served_by(&answer))
+            }
+            (None, None) => (wish.created(&answer.value), self.owner.served_by(&answer)),
+        };
+        let (order, served_by) = (Some(order), Some(served_by));
+        Ok(Response::new(api::CreateOrderResponse { order, consistency_token, served_by }))
+    }
+
+    async fn get_order(
+        &self,
+        request: Request<api::GetOrderRequest>,
+    ) -> Result<Response<api::GetOrderResponse>, Status> {
+        let deadline = Deadline::of(request.metadata());
+        let request = request.into_inner();
+        let answer = match requests::get(&request)? {
+            // A wait begins with a strong look, which satisfies every bound.
+            Some(milestone) => self.wait(deadline, &request.order_id, milestone).await?,
+            None => {
+                let key = request.order_id.clone();
+                let read = move |view: &View<'_>| {
+                    stored(view, key.as_bytes())?.ok_or_else(|| Problem::not_found("order", &key))
+                };
+                self.owner.read(request.order_id.as_bytes(), request.consistency.as_ref(), read).await?
+            }
+        };
+        let order = Some(order_message(&request.order_id, &answer.value));
+        Ok(Response::new(api::GetOrderResponse { order, served_by: Some(self.owner.served_by(&answer)) }))
+    }
+
+    async fn list_orders(
+        &self,
+        request: Request<api::ListOrdersRequest>,
+    ) -> Result<Response<api::ListOrdersResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let mut faults = FieldFaults::new();
+        let state = requests::list(&mut faults, &request);
+        let page = Page::of(&metadata, &request, request.page_size, &request.page_token, faults)?;
+        let (customer_id, rows_max) = (request.customer_id, self.config.list_rows_max);
+        let read = move |view: &View<'_>, page: &Page| list(view, page, &customer_id, state, rows_max);
+        let mut answer = self.owner.list(page, request.consistency.as_ref(), read).await?;
+        let served_by = vec![self.owner.served_by(&answer)];
+        let (orders, next_page_token) = std::mem::take(&mut answer.value);
+        Ok(Response::new(api::ListOrdersResponse { orders, next_page_token, unreachable: Vec::new(), served_by }))
+    }
+
+    async fn cancel_order(
+        &self,
+        request: Request<api::CancelOrderRequest>,
+    ) -> Result<Response<api::CancelOrderResponse>, Status> {
+        let deadline = Deadline::of(request.metadata());
+        let (metadata, _, request) = request.into_parts();
+        let order_id = request.order_id.clone();
+        self.owner.execute::<api::CancelOrderReply>(&metadata, requests::cancel(request)?).await?;
+        // How an order ended never changes, so that every repeat of this request ends here with the same answer.
+        let ended = self.wait(deadline, &order_id, Milestone::Shipped).await?;
+        if ended.value.state != State::Cancelled {
+            return Err(Problem::illegal_transition(ended.value.state.name(), CANCEL).into());
+        }
+        let consistency_token = self.owner.consistency_token(&ended);
+        let (order, served_by) = (Some(order_message(&order_id, &ended.value)), Some(self.owner.served_by(&ended)));
+        Ok(Response::new(api::CancelOrderResponse { order, consistency_token, served_by }))
+    }
+}
+
+/// A page of one partition's orders: of one customer along the index, else along the orders themselves.
+fn list(
+    view: &View<'_>,
+    page: &Page,
+    customer_id: &str,
+    state: Option<State>,
+    rows_max: usize,
+) -> Result<owner::Listed<api::Order>, Problem> {
+    let item = |order_id: &[u8], order: Order| {
+        let is_wanted = state.is_none_or(|state| state == order.state);
+        is_wanted.then(|| order_message(&String::from_utf8_lossy(order_id), &order))
+    };
+    if customer_id.is_empty() {
+        return page.fill(view, stores::ORDERS, b"", rows_max, |key, row| Ok(item(key, read_row(row)?)));
+    }
+    page.fill(view, stores::BY_CUSTOMER, &stores::customer_prefix(customer_id), rows_max, |key, _| {
+        let order_id = stores::order_of_customer_key(key);
+        Ok(stored(view, order_id)?.and_then(|order| item(order_id, order)))
+    })
+}
+
+fn stored(view: &View<'_>, order_id: &[u8]) -> Result<Option<Order>, Problem> {
+    owner::row(view, stores::ORDERS, order_id)?.map(read_row).transpose()
+}
+
+fn read_row(row: bytes::Bytes) -> Result<Order, Problem> {
+    wire::order_of_row(row).map_err(|error| owner::unreadable("order row", &error))
+}

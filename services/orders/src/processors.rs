@@ -1,0 +1,56 @@
+//! What an orders task does, one file for each input and command, and what they share: load an order, let the domain decide,
+//! carry out the change.
+
+pub(crate) mod cancel;
+pub(crate) mod create;
+pub(crate) mod manufacture;
+pub(crate) mod settle;
+pub(crate) mod ship;
+#[cfg(test)]
+mod tests;
+
+use task_runtime::{Context, ProcessError};
+
+use crate::domain::life::{Decision, settle};
+use crate::domain::{Change, Event, Order};
+use crate::error::Error;
+use crate::wire::reads::FactOf;
+use crate::wire::{self, writes};
+use crate::{stores, topics};
+
+/// Lets a fact act on its order.
+fn apply(ctx: &mut Context<'_>, fact: Option<FactOf>) -> Result<(), ProcessError> {
+    let Some((order_id, fact)) = fact else { return Ok(()) };
+    // Every fact answers something that this task has told about the order, so that the order is there.
+    let Some(mut order) = load(ctx, &order_id)? else { return Err(Error::UnknownOrder { order_id }.into()) };
+    match settle(&mut order, fact, ctx.now_ms()) {
+        Decision::Changed(change) => carry_out(ctx, &order_id, &order, &change),
+        Decision::Unchanged => Ok(()),
+        Decision::Misplaced(rule) => Err(Error::Misplaced { order_id, rule }.into()),
+    }
+}
+
+fn load(ctx: &mut Context<'_>, order_id: &str) -> Result<Option<Order>, ProcessError> {
+    let row = ctx.get(stores::ORDERS, order_id.as_bytes())?;
+    Ok(row.map(wire::order_of_row).transpose()?)
+}
+
+/// Stores an order after a change, and tells everyone who has to know.
+fn carry_out(ctx: &mut Context<'_>, order_id: &str, order: &Order, change: &Change) -> Result<(), ProcessError> {
+    let now_ms = ctx.now_ms();
+    let key = order_id.as_bytes();
+    ctx.put(stores::ORDERS, key, writes::row(order));
+    ctx.emit(topics::ORDERS, key, writes::order_event(order_id, order, &change.event, now_ms))?;
+    if change.event == Event::Created {
+        let customer_id = &order.content.customer_id;
+        ctx.put(stores::BY_CUSTOMER, &stores::customer_key(customer_id, order_id), "");
+        ctx.emit(topics::ORDERS_BY_CUSTOMER, customer_id.as_bytes(), writes::order_placed(order_id, order))?;
+    }
+    if let Some(action) = change.stock {
+        for (number, line) in (0..).zip(&order.content.lines) {
+            let request = writes::stock_request(order_id, number, line, action, now_ms);
+            ctx.emit(topics::STOCK_REQUESTS, line.product_id.as_bytes(), request)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,21 @@
+//! The topics that orders writes and reads, each once.
+//!
+//! | topic | key | record |
+//! |---|---|---|
+//! | `orders` | order_id | `orders.v1.OrderEvent` |
+//! | `orders-by-customer` | customer_id | `orders.v1.OrderPlaced` |
+//! | `stock-requests` | product_id | `orders.v1.StockRequest` |
+//! | `order-validations` (validation's) | order_id | `validation.v1.ValidationEvent` |
+//! | `manufactured` (manufacturing's) | order_id | `manufacturing.v1.ManufacturingEvent` |
+//! | `shipments` (shipping's) | order_id | `shipping.v1.ShipmentEvent` |
+
+/// Every change of an order, by order.
+pub const ORDERS: &str = "orders";
+/// Each new order, by customer.
+pub const ORDERS_BY_CUSTOMER: &str = "orders-by-customer";
+/// What inventory has to do for each line, by product.
+pub const STOCK_REQUESTS: &str = "stock-requests";
+
+pub(crate) const ORDER_VALIDATIONS: &str = "order-validations";
+pub(crate) const MANUFACTURED: &str = "manufactured";
+pub(crate) const SHIPMENTS: &str = "shipments";

@@ -1,0 +1,81 @@
+//! Records of other services, as the facts that they say about an order.
+//!
+//! Unknown kinds of events are skipped, so that another service can add one; what is not a message at all is an error.
+
+use proto::inventory::v1 as inventory;
+use proto::manufacturing::v1 as manufacturing;
+use proto::shipping::v1 as shipping;
+use proto::validation::v1 as validation;
+use task_runtime::{Input, ProcessError};
+
+use super::{decode, reason};
+use crate::domain::Fulfilment;
+use crate::domain::life::Fact;
+use crate::error::Error;
+
+/// A fact and the order that it is about.
+pub(crate) type FactOf = (String, Fact);
+
+/// What validation decided; none for an unknown kind.
+pub(crate) fn validation_fact(input: &Input<'_>) -> Result<Option<FactOf>, ProcessError> {
+    use validation::validation_event::Event;
+    let event: validation::ValidationEvent = decode("ValidationEvent", input.value()?.clone())?;
+    check_key(input, &event.order_id)?;
+    let fact = match event.event {
+        Some(Event::Passed(passed)) => {
+            let fulfilments = passed.fulfilments.into_iter().map(fulfilment).collect::<Result<_, _>>()?;
+            Fact::ValidationPassed { fulfilments }
+        }
+        Some(Event::Failed(validation::ValidationFailed { reasons }))
+        | Some(Event::ReasonsAdded(validation::ValidationReasonsAdded { reasons })) => {
+            Fact::ValidationFailed { reasons: reasons.into_iter().map(reason).collect::<Result<_, _>>()? }
+        }
+        None => return Ok(None),
+    };
+    Ok(Some((event.order_id, fact)))
+}
+
+/// What manufacturing says, as far as the order's state depends on it.
+pub(crate) fn manufacturing_fact(input: &Input<'_>) -> Result<Option<FactOf>, ProcessError> {
+    use manufacturing::manufacturing_event::Event;
+    let event: manufacturing::ManufacturingEvent = decode("ManufacturingEvent", input.value()?.clone())?;
+    check_key(input, &event.order_id)?;
+    let fact = match event.event {
+        Some(Event::Opened(_)) => Fact::WorkOrderOpened,
+        Some(Event::Completed(_)) => Fact::WorkOrderCompleted,
+        // Single items are shipping's affair, and a cancelled work order follows from the order's own cancellation.
+        Some(Event::ItemManufactured(_) | Event::Cancelled(_)) | None => return Ok(None),
+    };
+    Ok(Some((event.order_id, fact)))
+}
+
+/// What shipping decided; none for an unknown kind.
+pub(crate) fn shipment_fact(input: &Input<'_>) -> Result<Option<FactOf>, ProcessError> {
+    use shipping::shipment_event::Event;
+    let event: shipping::ShipmentEvent = decode("ShipmentEvent", input.value()?.clone())?;
+    check_key(input, &event.order_id)?;
+    let fact = match event.event {
+        Some(Event::Shipped(_)) => Fact::Shipped,
+        Some(Event::Cancelled(_)) => Fact::ShipmentCancelled,
+        None => return Ok(None),
+    };
+    Ok(Some((event.order_id, fact)))
+}
+
+/// The key decides the partition, so that a record under another key could not be applied by its order's task.
+fn check_key(input: &Input<'_>, order_id: &str) -> Result<(), Error> {
+    if input.record.key.as_deref() == Some(order_id.as_bytes()) {
+        return Ok(());
+    }
+    Err(Error::ForeignKey { order_id: order_id.to_owned() })
+}
+
+fn fulfilment(value: i32) -> Result<Fulfilment, Error> {
+    match inventory::Fulfilment::try_from(value) {
+        Ok(inventory::Fulfilment::FromStock) => Ok(Fulfilment::FromStock),
+        Ok(inventory::Fulfilment::MadeToOrder) => Ok(Fulfilment::MadeToOrder),
+        Ok(inventory::Fulfilment::Unspecified) | Err(_) => {
+            Err(Error::UnknownValue { field: "ValidationPassed.fulfilments", value })
+        }
+    }
+}
