@@ -7,9 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use event_log::{Error, FetchFrom, FetchLimits, Offset, Record, SharedLog, TopicPartition};
 
+use crate::TaskError;
 use crate::changelog::{Chain, Read};
 use crate::config::{Backoff, Config};
-use crate::{Shortcut, TaskError};
 
 /// What stands in the log after an append.
 #[derive(Debug)]
@@ -19,7 +19,6 @@ pub(crate) enum Landed {
     /// Something else stands there too: what counts is for the reader rule to say. Entries from the expected offset on.
     Among(Vec<(u64, Bytes)>),
     /// Given up although the outcome is not known: a planted bug.
-    #[cfg(feature = "simulation")]
     Abandoned,
 }
 
@@ -53,8 +52,7 @@ impl Changelog {
                     }
                     Err(error) if error.is_retryable() => {
                         tracing::warn!(partition = %self.partition, %error, "commit is delayed");
-                        #[cfg(feature = "simulation")]
-                        if self.config.shortcut == Shortcut::NewContentUnderOldNumber {
+                        if self.config.shortcut.abandons_unknown_outcomes() {
                             return Ok(Landed::Abandoned);
                         }
                         backoff.pause().await;
@@ -66,7 +64,7 @@ impl Changelog {
                 }
             }
         }
-        if contiguous || self.trusts_the_ack() {
+        if contiguous || self.config.shortcut.trusts_the_ack() {
             return Ok(Landed::AsExpected);
         }
         Ok(Landed::Among(self.read(expected, next).await?))
@@ -143,13 +141,6 @@ impl Changelog {
                 Err(error) => return Err(error.into()),
             }
         }
-    }
-
-    fn trusts_the_ack(&self) -> bool {
-        #[cfg(feature = "simulation")]
-        return self.config.shortcut == Shortcut::TrustTheAck;
-        #[cfg(not(feature = "simulation"))]
-        return self.config.shortcut != Shortcut::None;
     }
 
     pub(crate) fn regressed(&self, expected: u64, found: u64) -> TaskError {

@@ -1,5 +1,5 @@
 //! Shortcuts of the commit protocol that lose or repeat effects. The simulation plants them to prove that it would find
-//! them; outside of the feature `simulation` there is only [`Shortcut::None`].
+//! them; without the feature `simulation` there is only [`Shortcut::None`], and every question here is answered by no.
 
 /// A wrong way of doing it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -17,6 +17,7 @@ pub enum Shortcut {
     #[cfg(feature = "simulation")]
     PublishBeforeCertify,
     /// A reader does not compare the hash of the history.
+    #[cfg(feature = "simulation")]
     SkipPrevHash,
     /// After an unknown outcome the owner computes anew and sends other content under the same number.
     #[cfg(feature = "simulation")]
@@ -30,4 +31,33 @@ pub enum Shortcut {
     /// The caller is answered before the commit is certified.
     #[cfg(feature = "simulation")]
     ReplyBeforeCertify,
+}
+
+macro_rules! questions {
+    ($($name:ident => $variant:ident),+ $(,)?) => {
+        impl Shortcut {
+            $(
+                #[cfg(feature = "simulation")]
+                pub(crate) fn $name(self) -> bool {
+                    self == Self::$variant
+                }
+                #[cfg(not(feature = "simulation"))]
+                #[expect(clippy::unused_self, reason = "without the simulation the answer is always no")]
+                pub(crate) const fn $name(self) -> bool {
+                    false
+                }
+            )+
+        }
+    };
+}
+
+questions! {
+    trusts_the_ack => TrustTheAck,
+    takes_the_largest_seen => LargestSeenWatermark,
+    publishes_early => PublishBeforeCertify,
+    skips_prev_hash => SkipPrevHash,
+    abandons_unknown_outcomes => NewContentUnderOldNumber,
+    reads_before_fence => ReadBeforeFence,
+    skips_the_proof => UnprovenStrongRead,
+    replies_early => ReplyBeforeCertify,
 }

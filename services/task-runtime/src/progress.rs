@@ -72,12 +72,9 @@ impl Checkpoint {
 /// Whether a record with this source is the next of its sender.
 pub(crate) fn judge(taken: Option<u64>, source: &Source<'_>, shortcut: Shortcut) -> Verdict {
     let taken = taken.unwrap_or(0);
-    #[cfg(feature = "simulation")]
-    if shortcut == Shortcut::LargestSeenWatermark && source.sequence > taken {
+    if shortcut.takes_the_largest_seen() && source.sequence > taken {
         return Verdict::Take;
     }
-    #[cfg(not(feature = "simulation"))]
-    let _ = shortcut;
     if source.sequence <= taken {
         Verdict::Duplicate
     } else if source.sequence == taken + 1 {

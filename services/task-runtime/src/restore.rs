@@ -17,7 +17,7 @@ use crate::metrics::TaskMetrics;
 use crate::outbox::Outbox;
 use crate::owner::{Owner, Timers};
 use crate::progress::{Checkpoint, Progress};
-use crate::{Clock, Config, Shortcut, TaskError};
+use crate::{Clock, Config, TaskError};
 
 /// Layout of the keys and values that the runtime writes; another one means that the store is rebuilt.
 const STORE_FORMAT: u32 = 1;
@@ -152,7 +152,7 @@ impl Plan {
             return Ok(false);
         }
         // An entry that has been trimmed cannot be compared; the hash of the next commit then tells.
-        if last < earliest || self.config.shortcut == Shortcut::SkipPrevHash {
+        if last < earliest || self.config.shortcut.skips_prev_hash() {
             return Ok(true);
         }
         let found = changelog.read(last, last + 1).await?;
@@ -272,8 +272,7 @@ impl Owner {
         if base < self.next_offset {
             return Err(self.changelog.regressed(self.next_offset, base));
         }
-        #[cfg(feature = "simulation")]
-        if self.config.shortcut == Shortcut::ReadBeforeFence {
+        if self.config.shortcut.reads_before_fence() {
             let _ = self.chain.read(&entry);
             self.next_offset = base + 1;
             return Ok(());

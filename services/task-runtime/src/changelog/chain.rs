@@ -144,7 +144,7 @@ impl Chain {
         if chunk.number != self.number + 1 {
             return Ok(Read::Void(VoidReason::NotTheNext));
         }
-        if chunk.prev_hash != self.hash && shortcut != Shortcut::SkipPrevHash {
+        if chunk.prev_hash != self.hash && !shortcut.skips_prev_hash() {
             return Ok(Read::Void(VoidReason::OtherHistory));
         }
         let (number, body_hash) = (chunk.number, chunk.body_hash);

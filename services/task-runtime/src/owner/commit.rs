@@ -124,7 +124,6 @@ impl Owner {
             &body.encode(),
             self.config.record_bytes_max,
         );
-        #[cfg(feature = "simulation")]
         let replies = self.leak(&body, replies, body_hash);
         let parts = entries.len() as u64;
         let land = self.changelog.clone().land(entries, self.next_offset, self.chain.clone());
@@ -133,14 +132,12 @@ impl Owner {
     }
 
     /// Lets something out before the commit is certified: planted bugs.
-    #[cfg(feature = "simulation")]
     fn leak(&mut self, body: &Body, replies: Replies, body_hash: u128) -> Replies {
-        use crate::Shortcut;
-        if self.config.shortcut == Shortcut::PublishBeforeCertify {
+        if self.config.shortcut.publishes_early() {
             self.outbox.absorb(&mut body.clone(), self.next_offset, self.next_offset, body_hash, &self.progress);
             self.outbox.send();
         }
-        if self.config.shortcut != Shortcut::ReplyBeforeCertify {
+        if !self.config.shortcut.replies_early() {
             return replies;
         }
         let position = self.position();
@@ -173,7 +170,6 @@ impl Owner {
                 self.apply(body, first, self.next_offset - 1, commit.body_hash)?;
                 self.certified(commit)?;
             }
-            #[cfg(feature = "simulation")]
             Activity::Landed(Landed::Abandoned) => {
                 self.running.in_flight = None;
                 self.rewind_inputs();

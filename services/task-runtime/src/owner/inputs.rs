@@ -56,7 +56,6 @@ impl Owner {
     }
 
     /// Goes back to what the last commit says: a planted bug computes anew from there.
-    #[cfg(feature = "simulation")]
     pub(super) fn rewind_inputs(&mut self) {
         let inputs = &mut self.running.inputs;
         inputs.queued.clear();

@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use super::Owner;
 use crate::config::Backoff;
 use crate::handle::{Position, ReadFn, WaitFn};
-use crate::{CallError, Consistency, Shortcut, TaskError};
+use crate::{CallError, Consistency, TaskError};
 
 /// A call that may be answered once the task has proven that it still owns its partition.
 pub(super) enum Ask {
@@ -97,7 +97,7 @@ impl Owner {
         if latest < self.running.reads.checked_from {
             return Err(self.changelog.regressed(self.running.reads.checked_from, latest));
         }
-        if latest <= self.next_offset || self.skips_the_proof() {
+        if latest <= self.next_offset || self.config.shortcut.skips_the_proof() {
             self.serve(asks);
         } else {
             // Our own commit in flight, or something that has to be read: both end by applying up to there.
@@ -130,12 +130,5 @@ impl Owner {
                 }
             }
         }
-    }
-
-    fn skips_the_proof(&self) -> bool {
-        #[cfg(feature = "simulation")]
-        return self.config.shortcut == Shortcut::UnprovenStrongRead;
-        #[cfg(not(feature = "simulation"))]
-        return self.config.shortcut != Shortcut::None;
     }
 }
