@@ -42,7 +42,6 @@ macro_rules! questions {
                     self == Self::$variant
                 }
                 #[cfg(not(feature = "simulation"))]
-                #[expect(clippy::unused_self, reason = "without the simulation the answer is always no")]
                 pub(crate) const fn $name(self) -> bool {
                     false
                 }
