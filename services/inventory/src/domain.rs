@@ -98,7 +98,7 @@ pub fn upsert(
     Ok(product)
 }
 
-/// Sets the stock to a counted quantity.
+/// Sets the stock to a counted quantity. Stock that is so already stays in its version.
 ///
 /// # Errors
 /// Every [`Refusal`] but [`Refusal::TooLarge`].
@@ -108,7 +108,8 @@ pub fn set_stock(current: Option<&Stock>, quantity: i64, wanted: Option<u64>) ->
     if quantity < current.reserved {
         return Err(Refusal::BelowReserved { wanted: quantity, reserved: current.reserved });
     }
-    Ok(Stock { stock: quantity, version: current.version + 1, ..*current })
+    let version = current.version + u64::from(quantity != current.stock);
+    Ok(Stock { stock: quantity, version, ..*current })
 }
 
 /// Adds to the stock; a negative quantity takes away, down to what lines hold.

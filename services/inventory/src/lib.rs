@@ -1,3 +1,32 @@
-//! Products, their stock and what orders hold of it.
+//! Inventory: products, their stock, and what order lines hold of it. Keyed by product.
+//!
+//! It decides the inventory check of each order line, and keeps `0 <= reserved <= stock` whatever comes in whatever order:
+//! see [`domain`]. It reads `stock-requests` and owns `products` and `inventory-verdicts`: see [`topics`].
 
+mod config;
 pub mod domain;
+mod error;
+mod grpc;
+mod processors;
+mod stores;
+pub mod topics;
+mod wire;
+
+pub use config::Config;
+pub use grpc::{Service, server};
+use task_runtime::Definition;
+
+/// Name of the service: of its role, its tasks and its changelog.
+pub const SERVICE: &str = "inventory";
+/// Topics that it writes.
+pub const TOPICS: &[&str] = &[topics::PRODUCTS, topics::INVENTORY_VERDICTS];
+
+/// What an inventory task does.
+#[must_use]
+pub fn definition(config: &Config) -> Definition {
+    let definition = TOPICS.iter().fold(Definition::new(SERVICE), |definition, topic| definition.output(topic));
+    let definition = stores::ALL.iter().fold(definition, |definition, store| definition.store(*store));
+    let definition = processors::commands::register(definition);
+    let definition = processors::requests::register(definition);
+    processors::sweep::register(definition, config)
+}

@@ -149,6 +149,13 @@ fn stock_is_never_set_or_taken_below_what_lines_hold() {
 }
 
 #[test]
+fn stock_that_stays_the_same_stays_in_its_version() {
+    let product = from_stock(9, 4);
+    assert_eq!(set_stock(Some(&product), 9, None), Ok(product));
+    assert_eq!(add_stock(Some(&product), 0, None), Ok(product));
+}
+
+#[test]
 fn stock_of_an_unknown_product_cannot_be_set() {
     assert_eq!(set_stock(None, 4, None), Err(Refusal::NotFound));
     assert_eq!(add_stock(None, 4, None), Err(Refusal::NotFound));

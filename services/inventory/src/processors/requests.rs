@@ -1,0 +1,41 @@
+//! Settles what orders asks for each line: reserve, release, ship. One verdict for each reserve, nothing for the others.
+
+use task_runtime::{Context, Definition, Input, ProcessError};
+
+use super::sweep;
+use crate::stores::{LINES, STOCK, line_key};
+use crate::{domain, topics, wire};
+
+pub(crate) fn register(definition: Definition) -> Definition {
+    definition.input(topics::STOCK_REQUESTS, process)
+}
+
+fn process(ctx: &mut Context<'_>, input: &Input<'_>) -> Result<(), ProcessError> {
+    let Some(request) = wire::request(input.record.key.as_ref(), input.value()?)? else {
+        tracing::warn!(topic = %input.topic, offset = %input.offset, "skipped a stock request of an unknown kind");
+        return Ok(());
+    };
+    let product_key = request.product_id.as_bytes();
+    let line_key = line_key(&request.order_id, request.line, &request.product_id);
+    let stock = ctx.get(STOCK, product_key)?.map(|row| wire::stock(&row)).transpose()?;
+    let line = ctx.get(LINES, &line_key)?.map(|row| wire::line(&row)).transpose()?;
+    let decision = domain::settle(stock.as_ref(), line.as_ref(), request.action, request.quantity);
+    if let Some(stock) = decision.stock {
+        ctx.put(STOCK, product_key, wire::stock_row(&stock));
+    }
+    if let Some(line) = decision.line {
+        ctx.put(LINES, &line_key, wire::line_row(&line, ctx.now_ms()));
+        // With a product in this task the sweep is on already.
+        if stock.is_none() {
+            sweep::ensure(ctx)?;
+        }
+    }
+    if let Some(verdict) = decision.verdict {
+        let verdict = wire::verdict(&request, verdict, ctx.now_ms());
+        ctx.emit(topics::INVENTORY_VERDICTS, request.order_id.as_bytes(), verdict)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
