@@ -1,3 +1,33 @@
-//! Work orders: what has to be made for each order.
+//! Manufacturing: what has to be made for each order, and what is made of it. Keyed by order.
+//!
+//! It opens a work order for each validated order with lines that are made to order, takes reports of what was made, also
+//! before the order is known, and has an automatic workshop: see [`domain`]. It reads `orders` and owns `manufactured`:
+//! see [`topics`].
 
+mod config;
 pub mod domain;
+mod error;
+mod grpc;
+mod processors;
+mod stores;
+pub mod topics;
+mod wire;
+
+pub use config::Config;
+pub use grpc::{Service, server};
+use task_runtime::Definition;
+
+/// Name of the service: of its role, its tasks and its changelog.
+pub const SERVICE: &str = "manufacturing";
+/// Topics that it writes.
+pub const TOPICS: &[&str] = &[topics::MANUFACTURED];
+
+/// What a manufacturing task does.
+#[must_use]
+pub fn definition(config: &Config) -> Definition {
+    let definition = TOPICS.iter().fold(Definition::new(SERVICE), |definition, topic| definition.output(topic));
+    let definition = stores::ALL.iter().fold(definition, |definition, store| definition.store(*store));
+    let definition = processors::orders::register(definition, config);
+    let definition = processors::reports::register(definition, config);
+    processors::workshop::register(definition, config)
+}
