@@ -1,3 +1,31 @@
-//! Shipments: each order leaves once, when everything of it is there.
+//! Shipping: each order leaves the house once, when everything of it is there. Keyed by order.
+//!
+//! It brings together what a validated order needs and what is made for it, in any order of arrival, and decides between
+//! shipping and cancelling: see [`domain`]. It reads `orders` and `manufactured` and owns `shipments`: see [`topics`].
 
+mod config;
 pub mod domain;
+mod error;
+mod grpc;
+mod processors;
+mod stores;
+pub mod topics;
+mod wire;
+
+pub use config::Config;
+pub use grpc::{Service, server};
+use task_runtime::Definition;
+
+/// Name of the service: of its role, its tasks and its changelog.
+pub const SERVICE: &str = "shipping";
+/// Topics that it writes.
+pub const TOPICS: &[&str] = &[topics::SHIPMENTS];
+
+/// What a shipping task does. Nothing of it can be chosen yet; every service has the same shape.
+#[must_use]
+pub fn definition(_config: &Config) -> Definition {
+    let definition = TOPICS.iter().fold(Definition::new(SERVICE), |definition, topic| definition.output(topic));
+    let definition = stores::ALL.iter().fold(definition, |definition, store| definition.store(*store));
+    let definition = processors::orders::register(definition);
+    processors::manufactured::register(definition)
+}

@@ -1,0 +1,85 @@
+//! The handlers of `ShippingService`: convert, ask the task that owns the order, convert back.
+
+use bytes::Bytes;
+use proto::shipping::v1 as pb;
+use proto::shipping::v1::shipping_service_server::{ShippingService, ShippingServiceServer};
+use service_host::{FieldFaults, Owner, Page, Problem, owner, validate};
+use task_runtime::View;
+use tonic::{Request, Response, Status};
+
+use crate::Config;
+use crate::domain::State;
+use crate::stores::{SHIPMENTS, WAITING};
+use crate::wire;
+
+/// The gRPC service of shipping, for the partitions that this process owns.
+#[derive(Debug, Clone)]
+pub struct Service {
+    owner: Owner,
+    list_rows_max: usize,
+}
+
+/// The service, ready to be added to a server.
+#[must_use]
+pub fn server(owner: Owner, config: &Config) -> ShippingServiceServer<Service> {
+    ShippingServiceServer::new(Service { owner, list_rows_max: config.list_rows_max })
+}
+
+#[tonic::async_trait]
+impl ShippingService for Service {
+    async fn get_shipment(
+        &self,
+        request: Request<pb::GetShipmentRequest>,
+    ) -> Result<Response<pb::GetShipmentResponse>, Status> {
+        let request = request.into_inner();
+        let mut faults = FieldFaults::new();
+        validate::id(&mut faults, "order_id", &request.order_id);
+        faults.finish()?;
+        let order_id = request.order_id.clone();
+        let read = move |view: &View<'_>| {
+            shipment(view, order_id.as_bytes())?.ok_or_else(|| Problem::not_found("shipment", &order_id))
+        };
+        let answer = self.owner.read(request.order_id.as_bytes(), request.consistency.as_ref(), read).await?;
+        let served_by = Some(self.owner.served_by(&answer));
+        Ok(Response::new(pb::GetShipmentResponse { shipment: Some(answer.value), served_by }))
+    }
+
+    async fn list_shipments(
+        &self,
+        request: Request<pb::ListShipmentsRequest>,
+    ) -> Result<Response<pb::ListShipmentsResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let mut faults = FieldFaults::new();
+        let state = wire::state_filter(request.state).unwrap_or_else(|()| {
+            faults.add("state", "is no state of a shipment");
+            None
+        });
+        let page = Page::of(&metadata, &request, request.page_size, &request.page_token, faults)?;
+        let rows_max = self.list_rows_max;
+        let read = move |view: &View<'_>, page: &Page| match state {
+            Some(State::Waiting) => page.fill(view, WAITING, b"", rows_max, |key, _| shipment(view, key)),
+            state => page.fill(view, SHIPMENTS, b"", rows_max, |key, row| listed(key, &row, state)),
+        };
+        let answer = self.owner.list(page, request.consistency.as_ref(), read).await?;
+        let served_by = vec![self.owner.served_by(&answer)];
+        let (shipments, next_page_token) = answer.value;
+        let unreachable = Vec::new();
+        Ok(Response::new(pb::ListShipmentsResponse { shipments, next_page_token, unreachable, served_by }))
+    }
+}
+
+fn shipment(view: &View<'_>, order_id: &[u8]) -> Result<Option<pb::Shipment>, Problem> {
+    match owner::row(view, SHIPMENTS, order_id)? {
+        Some(row) => listed(order_id, &row, None),
+        None => Ok(None),
+    }
+}
+
+/// The shipment of a row, if its order is known and it is in the wanted state.
+fn listed(order_id: &[u8], row: &Bytes, wanted: Option<State>) -> Result<Option<pb::Shipment>, Problem> {
+    let shipment = wire::shipment(row).map_err(|error| owner::unreadable("row of a shipment", &error))?;
+    if wanted.is_some_and(|wanted| wanted != shipment.state) {
+        return Ok(None);
+    }
+    Ok(wire::shipment_to_proto(&String::from_utf8_lossy(order_id), shipment))
+}
