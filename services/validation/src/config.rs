@@ -1,0 +1,106 @@
+//! What an operator can choose about validation.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::Check;
+use crate::domain::fraud::Windows;
+
+/// Configuration of validation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The checks that must pass. Others are recorded and decide nothing.
+    pub required_checks: Vec<RequiredCheck>,
+    /// Time from an order's creation until it fails for want of verdicts.
+    #[serde(with = "humantime_serde")]
+    pub timeout: Duration,
+    /// Longest inactivity within a fraud session.
+    #[serde(with = "humantime_serde")]
+    pub fraud_gap: Duration,
+    /// How long a session is kept after its end and the gap, for orders that come late: one that comes later than that
+    /// starts a session of its own.
+    #[serde(with = "humantime_serde")]
+    pub fraud_grace: Duration,
+    /// What the orders of a session must stay below, in whole units of each currency (2000 is EUR 2,000.00).
+    pub fraud_limit_major_units: u32,
+}
+
+/// A check, as configuration names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum RequiredCheck {
+    /// The order itself.
+    Details,
+    /// What the customer orders altogether.
+    Fraud,
+    /// Whether each line can be supplied.
+    Inventory,
+}
+
+/// Longest time that can be configured; far above any use.
+const DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            required_checks: vec![RequiredCheck::Details, RequiredCheck::Fraud, RequiredCheck::Inventory],
+            timeout: Duration::from_secs(300),
+            fraud_gap: Duration::from_secs(3600),
+            fraud_grace: Duration::from_secs(3600),
+            fraud_limit_major_units: 2_000,
+        }
+    }
+}
+
+impl Config {
+    /// Whether validation can work with it.
+    ///
+    /// # Errors
+    /// What is wrong, for people.
+    pub fn check(&self) -> Result<(), String> {
+        if self.required_checks.is_empty() {
+            return Err("validation.required_checks must name at least one check".to_owned());
+        }
+        let durations = [("timeout", self.timeout), ("fraud_gap", self.fraud_gap), ("fraud_grace", self.fraud_grace)];
+        for (name, duration) in durations {
+            if duration.is_zero() || duration > DURATION_MAX {
+                return Err(format!("validation.{name} must be between 1ms and 1 year"));
+            }
+        }
+        if self.fraud_limit_major_units == 0 {
+            return Err("validation.fraud_limit_major_units must be above 0".to_owned());
+        }
+        Ok(())
+    }
+
+    pub(crate) fn required(&self) -> Vec<Check> {
+        let mut checks: Vec<_> = self.required_checks.iter().map(|check| check.domain()).collect();
+        checks.sort_unstable();
+        checks.dedup();
+        checks
+    }
+
+    pub(crate) fn timeout_ms(&self) -> i64 {
+        millis(self.timeout)
+    }
+
+    pub(crate) fn windows(&self) -> Windows {
+        Windows { gap_ms: millis(self.fraud_gap), grace_ms: millis(self.fraud_grace) }
+    }
+}
+
+impl RequiredCheck {
+    fn domain(self) -> Check {
+        match self {
+            Self::Details => Check::Details,
+            Self::Fraud => Check::Fraud,
+            Self::Inventory => Check::Inventory,
+        }
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}

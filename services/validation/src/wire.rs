@@ -1,0 +1,144 @@
+//! Bytes and protobuf to domain and back: the only place that converts. Here: rows, answers and what they share; records
+//! have their own files.
+
+pub(crate) mod reads;
+#[cfg(test)]
+mod tests;
+pub(crate) mod writes;
+
+use bytes::Bytes;
+use prost::Message;
+use proto::common::v1 as common;
+use proto::inventory::v1 as inventory;
+use proto::validation::v1 as api;
+
+use crate::domain::aggregate::{Awaited, Conclusion, Validation};
+use crate::domain::fraud::Session;
+use crate::domain::{Check, Fulfilment, Money, Outcome, Verdict};
+use crate::error::Error;
+
+/// Decodes a message whose bytes come from the log or a store.
+pub(crate) fn decode<M: Message + Default>(message: &'static str, bytes: Bytes) -> Result<M, Error> {
+    M::decode(bytes).map_err(|source| Error::Undecodable { message, source })
+}
+
+/// Reads the row of a validation.
+pub(crate) fn validation(row: Bytes) -> Result<Validation, Error> {
+    let row: api::ValidationRow = decode("ValidationRow", row)?;
+    let conclusion = match api::Conclusion::try_from(row.conclusion) {
+        Ok(api::Conclusion::Unspecified) => None,
+        Ok(api::Conclusion::Passed) => Some(Conclusion::Passed),
+        Ok(api::Conclusion::Failed) => Some(Conclusion::Failed),
+        Ok(api::Conclusion::Cancelled) => Some(Conclusion::Cancelled),
+        Err(_) => return Err(Error::UnknownValue { field: "ValidationRow.conclusion", value: row.conclusion }),
+    };
+    let awaited = Awaited { product_ids: row.product_ids, created_ms: row.create_time_ms };
+    Ok(Validation {
+        order: row.order_known.then_some(awaited),
+        verdicts: row.verdicts.into_iter().map(verdict_of_row).collect::<Result<_, _>>()?,
+        conclusion,
+        timed_out: row.timed_out,
+    })
+}
+
+/// Reads the row of a customer's sessions.
+pub(crate) fn sessions(row: Bytes) -> Result<Vec<Session>, Error> {
+    let row: api::FraudSessionsRow = decode("FraudSessionsRow", row)?;
+    let session = |session: api::FraudSession| Session {
+        start_ms: session.start_time_ms,
+        end_ms: session.end_time_ms,
+        totals: session.totals.into_iter().map(money).collect(),
+    };
+    Ok(row.sessions.into_iter().map(session).collect())
+}
+
+/// A validation as clients see it.
+pub(crate) fn validation_message(order_id: String, validation: &Validation, required: &[Check]) -> api::Validation {
+    let verdict = |verdict: &Verdict| {
+        let (outcome, code, reason) = outcome_message(&verdict.outcome);
+        api::CheckVerdict {
+            check: check_message(verdict.check).into(),
+            product_id: verdict.product_id.clone(),
+            outcome: outcome.into(),
+            reason: reason.to_owned(),
+            code: code.to_owned(),
+            line: verdict.line,
+        }
+    };
+    let mut verdicts: Vec<_> = validation.verdicts.iter().collect();
+    verdicts.sort_by_key(|verdict| (verdict.check, verdict.line));
+    let outcome = match validation.conclusion {
+        Some(Conclusion::Passed) => api::Outcome::Pass,
+        Some(Conclusion::Failed) => api::Outcome::Fail,
+        None | Some(Conclusion::Cancelled) => api::Outcome::Unspecified,
+    };
+    api::Validation {
+        order_id,
+        verdicts: verdicts.into_iter().map(verdict).collect(),
+        missing: validation.missing(required),
+        outcome: outcome.into(),
+    }
+}
+
+fn verdict_of_row(row: api::VerdictRow) -> Result<Verdict, Error> {
+    Ok(Verdict {
+        check: check(row.check)?,
+        line: row.line,
+        product_id: row.product_id,
+        outcome: outcome(row.outcome, row.code, row.message, fulfilment(row.fulfilment)?)?,
+    })
+}
+
+fn check(value: i32) -> Result<Check, Error> {
+    match api::Check::try_from(value) {
+        Ok(api::Check::Details) => Ok(Check::Details),
+        Ok(api::Check::Fraud) => Ok(Check::Fraud),
+        Ok(api::Check::Inventory) => Ok(Check::Inventory),
+        Ok(api::Check::Credit) => Ok(Check::Credit),
+        Ok(api::Check::Unspecified) | Err(_) => Err(Error::UnknownValue { field: "check", value }),
+    }
+}
+
+fn check_message(check: Check) -> api::Check {
+    match check {
+        Check::Details => api::Check::Details,
+        Check::Fraud => api::Check::Fraud,
+        Check::Inventory => api::Check::Inventory,
+        Check::Credit => api::Check::Credit,
+    }
+}
+
+fn outcome(value: i32, code: String, message: String, fulfilment: Option<Fulfilment>) -> Result<Outcome, Error> {
+    match api::Outcome::try_from(value) {
+        Ok(api::Outcome::Pass) => Ok(Outcome::Pass { fulfilment }),
+        Ok(api::Outcome::Fail) => Ok(Outcome::Fail { code, message }),
+        Ok(api::Outcome::Unspecified) | Err(_) => Err(Error::UnknownValue { field: "outcome", value }),
+    }
+}
+
+fn outcome_message(outcome: &Outcome) -> (api::Outcome, &str, &str) {
+    match outcome {
+        Outcome::Pass { .. } => (api::Outcome::Pass, "", ""),
+        Outcome::Fail { code, message } => (api::Outcome::Fail, code, message),
+    }
+}
+
+fn fulfilment(value: i32) -> Result<Option<Fulfilment>, Error> {
+    match inventory::Fulfilment::try_from(value) {
+        Ok(inventory::Fulfilment::Unspecified) => Ok(None),
+        Ok(inventory::Fulfilment::FromStock) => Ok(Some(Fulfilment::FromStock)),
+        Ok(inventory::Fulfilment::MadeToOrder) => Ok(Some(Fulfilment::MadeToOrder)),
+        Err(_) => Err(Error::UnknownValue { field: "fulfilment", value }),
+    }
+}
+
+fn fulfilment_message(fulfilment: Fulfilment) -> inventory::Fulfilment {
+    match fulfilment {
+        Fulfilment::FromStock => inventory::Fulfilment::FromStock,
+        Fulfilment::MadeToOrder => inventory::Fulfilment::MadeToOrder,
+    }
+}
+
+fn money(money: common::Money) -> Money {
+    Money { currency: money.currency_code, minor_units: money.minor_units }
+}
