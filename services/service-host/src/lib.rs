@@ -1,23 +1,35 @@
 //! What every process of the mesh needs and no service should build by itself: refusals and their one translation to
-//! gRPC statuses, tokens, checks of fields, time.
+//! gRPC statuses, tokens, checks of fields, time, configuration, telemetry, the server and its end.
 //!
 //! Nothing here knows a rule of the domain.
 
+mod call;
 mod clock;
 pub mod config;
+pub mod diagnostics;
 mod error;
 mod faults;
+pub mod grpc_timeout;
 pub mod headers;
+pub mod metrics;
 pub mod owner;
 mod problems;
 pub mod reply;
+pub mod server;
+pub mod shutdown;
 pub mod status;
+pub mod telemetry;
 pub mod token;
+pub mod trace_context;
 pub mod validate;
 
+pub use call::{CallDeadline, CallLimits};
 pub use clock::Clock;
 pub use config::HostConfig;
+pub use diagnostics::Health;
 pub use error::{Chain, Code, Problem, ServiceError, Violation, report};
 pub use faults::FieldFaults;
 pub use owner::{Answer, Call, Deadline, Listed, Look, Owner, Page};
+pub use server::{BindError, Drained, Server};
+pub use telemetry::Telemetry;
 pub use token::{ConsistencyToken, PageToken};

@@ -21,6 +21,7 @@ struct Mail {
 /// A load with a file and an environment of its own.
 fn load_with(file: &str, env: &[(&str, &str)], overrides: &Overrides) -> Result<Whole, String> {
     let mut result = None;
+    #[expect(clippy::result_large_err, reason = "the jail's own error type")]
     figment::Jail::expect_with(|jail| {
         jail.clear_env();
         jail.create_file("ordermesh.toml", file)?;

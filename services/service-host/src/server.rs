@@ -1,0 +1,145 @@
+//! The gRPC server of a process: accepts, limits, serves, drains.
+//!
+//! It runs hyper directly, since tonic's own server ends deadlines with CANCELLED, waits for ever for silent peers when it
+//! stops, and sets no options on accepted sockets. Every limit is set here, for the defaults below us are "none" or change.
+
+mod connection;
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::server::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+use tower::Service;
+
+use crate::call::{CallLimits, Calls};
+use crate::config::{LimitsConfig, ListenConfig};
+
+/// How long to wait when no connection can be accepted, most likely for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Streams that a peer may open and reset before they are looked at ("rapid reset").
+const PENDING_RESETS_MAX: usize = 64;
+/// Streams that may be reset because of faults of the peer.
+const LOCAL_RESETS_MAX: usize = 256;
+/// Largest frame that is accepted: what gRPC uses by default.
+const FRAME_BYTES_MAX: u32 = 16 << 10;
+
+/// An address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}")]
+pub struct BindError {
+    /// The address.
+    pub address: SocketAddr,
+    /// Why.
+    #[source]
+    pub source: io::Error,
+}
+
+/// Binds an address.
+///
+/// # Errors
+/// Says which address cannot be bound, and why.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
+    TcpListener::bind(address).await.map_err(|source| BindError { address, source })
+}
+
+/// How a server ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drained {
+    /// Connections that were still busy when the drain timeout was over, and were cut.
+    pub connections_cut: usize,
+}
+
+/// A gRPC server, configured.
+#[derive(Debug)]
+pub struct Server {
+    drain_timeout: Duration,
+    limits: LimitsConfig,
+    http: http2::Builder<TokioExecutor>,
+}
+
+impl Server {
+    /// Configures a server.
+    pub fn new(listen: &ListenConfig, limits: &LimitsConfig) -> Self {
+        let mut http = http2::Builder::new(TokioExecutor::new());
+        http.timer(TokioTimer::new())
+            .max_concurrent_streams(limits.streams_per_connection_max)
+            .initial_connection_window_size(limits.connection_window_bytes)
+            .initial_stream_window_size(limits.stream_window_bytes)
+            .max_frame_size(FRAME_BYTES_MAX)
+            .max_header_list_size(limits.header_bytes_max)
+            .keep_alive_interval(limits.keepalive_interval)
+            .keep_alive_timeout(limits.keepalive_timeout)
+            .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
+            .max_local_error_reset_streams(LOCAL_RESETS_MAX)
+            .auto_date_header(false);
+        Self { drain_timeout: listen.drain_timeout, limits: limits.clone(), http }
+    }
+
+    /// Serves until `shutdown`, then drains: accepts no more, tells every peer to go away, lets calls end for at most the
+    /// drain timeout, and cuts what is left. Tell the health service before `shutdown`, so that peers look elsewhere in time.
+    ///
+    /// Metrics are registered here: install the recorder before.
+    pub async fn serve<S>(self, listener: TcpListener, service: S, shutdown: CancellationToken) -> Drained
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+        S::Future: Send,
+    {
+        let calls = Calls::new(service, &CallLimits { calls_max: self.limits.calls_max });
+        let slots = Arc::new(Semaphore::new(self.limits.connections_max));
+        let mut connections = JoinSet::new();
+        loop {
+            let accepted = tokio::select! {
+                () = shutdown.cancelled() => break,
+                Some(_) = connections.join_next() => continue,
+                accepted = listener.accept() => accepted,
+            };
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "connection not accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let Ok(slot) = slots.clone().try_acquire_owned() else {
+                metrics::counter!("ordermesh_connections_refused_total").increment(1);
+                continue;
+            };
+            // Requests are small and answers awaited: waiting to fill a segment would cost up to 40 ms each.
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%peer, %error, "connection is gone already");
+                continue;
+            }
+            let connection = connection::Connection {
+                http: self.http.clone(),
+                calls: calls.clone(),
+                handshake_timeout: self.limits.handshake_timeout,
+                drain: shutdown.clone(),
+            };
+            connections.spawn(async move {
+                connection.run(stream, peer).await;
+                drop(slot);
+            });
+        }
+        // Closed before the calls have ended: nobody shall connect to a server that will not answer.
+        drop(listener);
+        let _ =
+            tokio::time::timeout(self.drain_timeout, async { while connections.join_next().await.is_some() {} }).await;
+        let connections_cut = connections.len();
+        connections.shutdown().await;
+        Drained { connections_cut }
+    }
+}
+
+#[cfg(test)]
+mod tests;
