@@ -1,7 +1,7 @@
 //! The directory of all stores: its lock, one sub-directory per task, and the marker that tells an open that never finished.
 //!
 //! ```text
-//! <directory>/lock                 held by flock while the process has the stores open
+//! <directory>/.lock                held by flock while the process has the stores open
 //! <directory>/orders%2F3/tables/   the fjall database of task orders/3
 //! <directory>/orders%2F3/opening   there while an open is under way: [phase, unfinished opens before this one]
 //! ```
@@ -16,7 +16,8 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::Error;
 
-const LOCK_FILE: &str = "lock";
+/// The dot keeps it apart from every task: their names have none.
+const LOCK_FILE: &str = ".lock";
 const TABLES_DIRECTORY: &str = "tables";
 const OPENING_FILE: &str = "opening";
 const TASK_NAME_BYTES_MAX: usize = 80;

@@ -2,7 +2,7 @@
 //! makes no sense.
 
 use std::any::Any;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -27,7 +27,7 @@ pub(crate) fn call<T>(
     match failure {
         fjall::Error::Locked => Err(Error::InUse { directory: path.to_owned() }),
         fjall::Error::Io(source) | fjall::Error::Storage(fjall::LsmError::Io(source)) => {
-            if tells_damage(source.kind()) {
+            if tells_damage(&source) {
                 Err(damaged(task, format!("cannot {doing}: {source}")))
             } else {
                 Err(Error::Io { doing, path: path.to_owned(), source })
@@ -41,10 +41,12 @@ pub(crate) fn damaged(task: &str, detail: String) -> Error {
     Error::Damaged { task: task.to_owned(), detail }
 }
 
-/// Whether an I/O error speaks of the content of the files, which rebuilding cures, and not of the file system.
-fn tells_damage(kind: ErrorKind) -> bool {
-    use ErrorKind::{InvalidData, InvalidInput, NotFound, Other, UnexpectedEof};
-    matches!(kind, UnexpectedEof | InvalidData | InvalidInput | NotFound | Other)
+/// Whether an I/O error speaks of the content of the files, which rebuilding cures, and not of the file system. What does not
+/// come from the system comes from a reader that did not understand what it read.
+fn tells_damage(error: &io::Error) -> bool {
+    use ErrorKind::{AlreadyExists, DirectoryNotEmpty, InvalidInput, IsADirectory, NotADirectory, NotFound};
+    let kinds = [AlreadyExists, DirectoryNotEmpty, InvalidInput, IsADirectory, NotADirectory, NotFound];
+    error.raw_os_error().is_none() || kinds.contains(&error.kind())
 }
 
 fn panic_text(payload: &(dyn Any + Send)) -> &str {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use crate::Error;
 
 /// Longest key in bytes.
-pub const KEY_BYTES_MAX: usize = 65_535;
+pub const KEY_BYTES_MAX: usize = 32 * 1024;
 
 /// Largest value and largest checkpoint in bytes.
 pub const VALUE_BYTES_MAX: usize = 64 * 1024 * 1024;

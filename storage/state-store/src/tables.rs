@@ -97,6 +97,7 @@ impl Tables {
         self.directory.mark(Phase::Metadata, unfinished)?;
         let state = self.open_engine().and_then(|engine| {
             self.directory.mark(Phase::Rows, unfinished)?;
+            self.check_sequence(engine)?;
             self.verify(&engine.keyspace)
         });
         if !matches!(state, Err(Error::Damaged { .. })) {
@@ -138,6 +139,16 @@ impl Tables {
                 );
             }
         })
+    }
+
+    /// fjall orders the versions of a row by number, and without its journal, though that is empty, it starts to count anew:
+    /// then old versions would hide new ones.
+    fn check_sequence(&self, engine: &Engine) -> Result<(), Error> {
+        let used = engine.keyspace.tree.get_highest_seqno();
+        if used.is_some_and(|used| used >= engine.database.supervisor.seqno.get()) {
+            return Err(self.damaged("its journal is missing".to_owned()));
+        }
+        Ok(())
     }
 
     /// Reads the state row and all others, and compares.
