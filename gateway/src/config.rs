@@ -1,0 +1,61 @@
+//! Limits of the gateway.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// What the gateway allows, and how long it tries.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Bytes of requests that are held in memory at one time for calls that are under way; more is answered OVERLOADED.
+    /// At least the largest message.
+    pub request_bytes_max: usize,
+    /// Deadline of a unary call that comes without one.
+    #[serde(with = "humantime_serde")]
+    pub deadline: Duration,
+    /// How often a call that may be repeated is tried at most, the first time included.
+    pub tries_max: u32,
+    /// Repeated tries in per cent of all calls, in the last ten seconds; a few each second are always allowed.
+    pub retry_percent: u32,
+    /// Bytes of one page of a list. Clients take 4 MiB at most unless they are told otherwise.
+    pub page_bytes_max: usize,
+    /// Connections to one other instance.
+    pub connections_per_upstream: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            request_bytes_max: 64 * 1024 * 1024,
+            deadline: Duration::from_secs(30),
+            tries_max: 4,
+            retry_percent: 10,
+            page_bytes_max: 3 * 1024 * 1024,
+            connections_per_upstream: 2,
+        }
+    }
+}
+
+impl Config {
+    /// Checks what types cannot say. `message_bytes_max` is the largest message that the server takes.
+    ///
+    /// # Errors
+    /// The first value that makes no sense, with what would.
+    pub fn check(&self, message_bytes_max: usize) -> Result<(), String> {
+        let at_least = |name: &str, value: usize, least: usize| {
+            if value < least { Err(format!("gateway.{name} is {value}; it must be at least {least}")) } else { Ok(()) }
+        };
+        at_least("request_bytes_max", self.request_bytes_max, message_bytes_max.saturating_add(1024))?;
+        at_least("tries_max", self.tries_max as usize, 1)?;
+        at_least("page_bytes_max", self.page_bytes_max, 1024)?;
+        at_least("connections_per_upstream", self.connections_per_upstream, 1)?;
+        if self.retry_percent > 1000 {
+            return Err(format!("gateway.retry_percent is {}; it must be at most 1000", self.retry_percent));
+        }
+        if self.deadline < Duration::from_millis(10) {
+            return Err(format!("gateway.deadline is {:?}; it must be at least 10ms", self.deadline));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,92 @@
+//! Who answers for a partition, and how a call gets there: the same tower call for an owner in this process and for one
+//! at the other end of a connection.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use http::{Request, Response};
+use service_host::Problem;
+use tonic::body::Body;
+use tower::{Service, ServiceExt};
+
+use crate::Upstream;
+
+/// Knows the owners. It is asked for each call, so that a move of ownership shows at once.
+pub trait Owners: Send + Sync + fmt::Debug + 'static {
+    /// Number of partitions that every role has.
+    fn partitions(&self) -> u32;
+
+    /// The partition of a key.
+    fn partition_of(&self, key: &[u8]) -> u32;
+
+    /// Who answers for this partition now.
+    ///
+    /// # Errors
+    /// [`NoOwner`] when nobody does at present.
+    fn owner(&self, role: &str, partition: u32) -> Result<Owner, NoOwner>;
+}
+
+/// A partition has no owner at present: it is moving, or the role runs nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("nobody owns the partition")]
+pub struct NoOwner;
+
+/// Where the calls for a partition go. Cheap to clone.
+#[derive(Debug, Clone)]
+pub enum Owner {
+    /// To this process.
+    Local(LocalOwner),
+    /// To another instance.
+    Remote(Upstream),
+}
+
+impl Owner {
+    /// Sends a call.
+    ///
+    /// # Errors
+    /// OWNER_UNREACHABLE when it did not get there, or the connection broke before the answer began.
+    pub(crate) async fn call(&self, request: Request<Body>) -> Result<Response<Body>, Problem> {
+        match self {
+            Self::Local(owner) => Ok(owner.call(request).await),
+            Self::Remote(upstream) => upstream.call(request).await,
+        }
+    }
+}
+
+type Answer = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+
+/// gRPC services of this process.
+#[derive(Clone)]
+pub struct LocalOwner(Arc<dyn Fn(Request<Body>) -> Answer + Send + Sync>);
+
+impl LocalOwner {
+    /// The owner that answers with these services.
+    pub fn new<S>(services: S) -> Self
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
+        S::Future: Send,
+    {
+        Self(Arc::new(move |request| {
+            let answer = services.clone().oneshot(request);
+            Box::pin(async move {
+                match answer.await {
+                    Ok(response) => response,
+                    Err(never) => match never {},
+                }
+            })
+        }))
+    }
+
+    pub(crate) fn call(&self, request: Request<Body>) -> impl Future<Output = Response<Body>> + Send + 'static {
+        (self.0)(request)
+    }
+}
+
+impl fmt::Debug for LocalOwner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LocalOwner")
+    }
+}

@@ -1,0 +1,186 @@
+//! The gateway as one tower service: from a request on the wire to the answer of its owner.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::BodyExt;
+use service_host::{Problem, headers};
+use tonic::Status;
+use tonic::body::Body;
+
+use crate::deadline::Deadline;
+use crate::forward::{Forward, Outgoing};
+use crate::key::route;
+use crate::message::{Memory, Message, UNSUPPORTED_COMPRESSION, framed};
+use crate::scan::find;
+use crate::table::{Method, Routing, Table};
+use crate::{Config, LocalOwner, Owners, StartError, list};
+
+/// Services whose names begin like this are gRPC's own, such as health and reflection.
+const OPERATIONS: &str = "/grpc.";
+
+/// The client-facing edge. Cheap to clone; every connection gets a clone.
+#[derive(Clone)]
+pub struct Gateway(Arc<Shared>);
+
+struct Shared {
+    table: Table,
+    forward: Forward,
+    /// Answers gRPC's own services.
+    operations: LocalOwner,
+    memory: Memory,
+    message_bytes_max: usize,
+    config: Config,
+}
+
+/// What a gateway is made of.
+#[derive(Debug)]
+pub struct Setup<'a> {
+    /// Its limits.
+    pub config: Config,
+    /// Largest request message in bytes.
+    pub message_bytes_max: usize,
+    /// The public API as a serialised `FileDescriptorSet`.
+    pub descriptors: &'a [u8],
+    /// Who answers.
+    pub owners: Arc<dyn Owners>,
+    /// Answers gRPC's own services: health and reflection.
+    pub operations: LocalOwner,
+}
+
+impl Gateway {
+    /// Makes a gateway.
+    ///
+    /// # Errors
+    /// A method is not annotated as it must be, or the configuration makes no sense.
+    pub fn new(setup: Setup<'_>) -> Result<Self, StartError> {
+        let Setup { config, message_bytes_max, descriptors, owners, operations } = setup;
+        config.check(message_bytes_max).map_err(StartError::Config)?;
+        Ok(Self(Arc::new(Shared {
+            table: Table::new(descriptors)?,
+            forward: Forward::new(owners, &config),
+            operations,
+            memory: Memory::new(config.request_bytes_max),
+            message_bytes_max,
+            config,
+        })))
+    }
+
+    /// The methods of the public API, as they are called: `/ordermesh.orders.v1.OrderService/GetOrder`.
+    pub fn methods(&self) -> impl Iterator<Item = &str> {
+        self.0.table.methods().map(|method| method.uri.path())
+    }
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gateway").field("forward", &self.0.forward).finish_non_exhaustive()
+    }
+}
+
+impl tower::Service<Request<Body>> for Gateway {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let shared = self.0.clone();
+        Box::pin(async move { Ok(shared.answer(request).await) })
+    }
+}
+
+impl Shared {
+    async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        if !is_grpc(request.headers()) {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            return response;
+        }
+        let path = request.uri().path();
+        let Some(method) = self.table.get(path) else {
+            if path.starts_with(OPERATIONS) {
+                return self.operations.call(request).await;
+            }
+            return Problem::unknown_method(path).into_http();
+        };
+        self.answer_method(method, request).await.unwrap_or_else(refuse)
+    }
+
+    async fn answer_method(&self, method: &Method, request: Request<Body>) -> Result<Response<Body>, Problem> {
+        let (head, body) = request.into_parts();
+        let default = (!method.server_streaming).then_some(self.config.deadline);
+        let deadline = Deadline::of(&head.extensions, default);
+        let message = Message::read(&head.headers, body, &self.memory, self.message_bytes_max);
+        let message = deadline.limit("reading the request", message).await??;
+        let request_id = method.request_id.map(|number| find(message.payload(), &[number]));
+        let has_request_id = matches!(request_id, Some(Ok(Some(id))) if !id.is_empty());
+        let mut call = Outgoing {
+            method,
+            headers: passed_on(head.headers),
+            frame: message.frame(),
+            deadline,
+            repeatable: method.no_side_effects || has_request_id,
+        };
+        match &method.routing {
+            Routing::Key { path, generate } => {
+                let key = (path, *generate);
+                let to = route(method, key, &call.headers, message.payload(), self.forward.owners())?;
+                if let Some(generated) = to.generated {
+                    call.headers.insert(headers::GENERATED_KEY, generated);
+                }
+                deadline.limit("waiting for the owner", self.forward.send(&call, to.partition)).await?
+            }
+            Routing::AllPartitions(shape) => {
+                // The owners' pages are joined as bytes, so that they must not be compressed.
+                call.headers.remove(GRPC_ACCEPT_ENCODING);
+                let page = list::list(&self.forward, &call, shape, message.payload(), self.config.page_bytes_max);
+                Ok(answer_of(deadline.limit("listing", page).await??))
+            }
+        }
+    }
+}
+
+const GRPC_ACCEPT_ENCODING: &str = "grpc-accept-encoding";
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE).map_or(b"".as_slice(), HeaderValue::as_bytes);
+    matches!(content_type, b"application/grpc" | b"application/grpc+proto")
+        || content_type.starts_with(b"application/grpc;")
+}
+
+/// What an owner gets of the caller's headers.
+fn passed_on(mut headers: HeaderMap) -> HeaderMap {
+    for internal in [headers::GENERATED_KEY, headers::PARTITION] {
+        headers.remove(internal);
+    }
+    headers.remove(header::CONTENT_LENGTH);
+    headers
+}
+
+/// A successful unary answer of this message with its prefix.
+fn answer_of(frame: bytes::Bytes) -> Response<Body> {
+    let mut trailers = HeaderMap::new();
+    trailers.insert(Status::GRPC_STATUS, HeaderValue::from_static("0"));
+    let body = framed(frame).with_trailers(std::future::ready(Some(Ok(trailers))));
+    let mut response = Response::new(Body::new(body));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    response
+}
+
+fn refuse(problem: Problem) -> Response<Body> {
+    let is_about_compression = problem.reason == UNSUPPORTED_COMPRESSION;
+    let mut response = problem.into_http();
+    if is_about_compression {
+        response.headers_mut().insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    }
+    response
+}

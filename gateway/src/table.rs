@@ -1,0 +1,228 @@
+//! The methods of the public API with what the gateway has to know of each, read from the descriptors at start: what is
+//! not annotated is refused then, not when the first caller comes.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use http::Uri;
+use metrics::Counter;
+use prost_reflect::prost_types::method_options::IdempotencyLevel;
+use prost_reflect::{
+    Cardinality, DescriptorPool, DynamicMessage, ExtensionDescriptor, Kind, MessageDescriptor, MethodDescriptor,
+};
+
+use crate::StartError;
+
+/// Calls that were sent to an owner once more.
+const RETRIES: &str = "ordermesh_gateway_retries_total";
+
+/// Where a field stands in a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FieldPath {
+    /// As people write it: `order.order_id`.
+    pub(crate) text: String,
+    /// Field numbers from the outside in.
+    pub(crate) numbers: Vec<u32>,
+}
+
+/// Which task answers a method.
+#[derive(Debug)]
+pub(crate) enum Routing {
+    /// The owner of the key.
+    Key { path: FieldPath, generate: bool },
+    /// All, page by page.
+    AllPartitions(ListShape),
+}
+
+/// Field numbers of a list's request and response.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ListShape {
+    pub(crate) page_size: u32,
+    pub(crate) page_token: u32,
+    pub(crate) require_complete: u32,
+    pub(crate) items: u32,
+    pub(crate) next_page_token: u32,
+    pub(crate) unreachable: u32,
+}
+
+/// One method.
+pub(crate) struct Method {
+    /// As it is called: `/ordermesh.orders.v1.OrderService/GetOrder`.
+    pub(crate) uri: Uri,
+    /// The role whose tasks answer it.
+    pub(crate) role: String,
+    pub(crate) routing: Routing,
+    /// Field number of `request_id`, where the method has one.
+    pub(crate) request_id: Option<u32>,
+    /// Repeating it changes nothing.
+    pub(crate) no_side_effects: bool,
+    pub(crate) server_streaming: bool,
+    pub(crate) retries: Counter,
+}
+
+impl fmt::Debug for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Method").field("uri", &self.uri).field("routing", &self.routing).finish_non_exhaustive()
+    }
+}
+
+/// All methods by path.
+#[derive(Debug)]
+pub(crate) struct Table(HashMap<String, Method>);
+
+impl Table {
+    /// Reads a serialised `FileDescriptorSet` with its options.
+    pub(crate) fn new(descriptors: &[u8]) -> Result<Self, StartError> {
+        metrics::describe_counter!(RETRIES, "calls that were sent to an owner once more, by method");
+        let pool = DescriptorPool::decode(descriptors).map_err(StartError::Descriptors)?;
+        let annotations = Annotations {
+            routing: extension(&pool, "ordermesh.options.v1.routing")?,
+            role: extension(&pool, "ordermesh.options.v1.role")?,
+        };
+        let methods = pool.services().flat_map(|service| service.methods().collect::<Vec<_>>());
+        let methods = methods.map(|method| {
+            let method = annotations.method(&method)?;
+            Ok((method.uri.path().to_owned(), method))
+        });
+        methods.collect::<Result<_, _>>().map(Self)
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Option<&Method> {
+        self.0.get(path)
+    }
+
+    pub(crate) fn methods(&self) -> impl Iterator<Item = &Method> {
+        self.0.values()
+    }
+}
+
+struct Annotations {
+    routing: ExtensionDescriptor,
+    role: ExtensionDescriptor,
+}
+
+impl Annotations {
+    fn method(&self, method: &MethodDescriptor) -> Result<Method, StartError> {
+        let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
+        let refuse = |reason: &str| StartError::Method { method: path.clone(), reason: reason.to_owned() };
+        if method.is_client_streaming() {
+            return Err(refuse("streams of requests cannot be routed"));
+        }
+        let role = method.parent_service().options().get_extension(&self.role).as_str().unwrap_or_default().to_owned();
+        if role.is_empty() {
+            return Err(refuse("its service has no option (ordermesh.options.v1.role)"));
+        }
+        let options = method.options();
+        if !options.has_extension(&self.routing) {
+            return Err(refuse("it has no option (ordermesh.options.v1.routing)"));
+        }
+        let routing = options.get_extension(&self.routing);
+        let routing = routing.as_message().ok_or_else(|| refuse("its routing is no message"))?;
+        let request = method.input();
+        let routing = match (text(routing, "key"), flag(routing, "all_partitions")) {
+            (key, false) if !key.is_empty() => {
+                let path = key_path(&request, &key).ok_or_else(|| refuse("its key is no text field of the request"))?;
+                Routing::Key { path, generate: flag(routing, "generate_key") }
+            }
+            (key, true) if key.is_empty() && !method.is_server_streaming() => {
+                let shape = list_shape(&request, &method.output());
+                Routing::AllPartitions(shape.ok_or_else(|| refuse("it does not have the fields of a list"))?)
+            }
+            _ => return Err(refuse("it needs either a key or all_partitions, and lists are unary")),
+        };
+        let level = method.method_descriptor_proto().options.as_ref().map(|options| options.idempotency_level());
+        Ok(Method {
+            role,
+            routing,
+            request_id: request.get_field_by_name("request_id").map(|field| field.number()),
+            no_side_effects: level == Some(IdempotencyLevel::NoSideEffects),
+            server_streaming: method.is_server_streaming(),
+            retries: metrics::counter!(RETRIES, "method" => path.trim_start_matches('/').to_owned()),
+            uri: Uri::try_from(&path).map_err(|_| refuse("its name cannot be a path"))?,
+        })
+    }
+}
+
+fn extension(pool: &DescriptorPool, name: &str) -> Result<ExtensionDescriptor, StartError> {
+    pool.get_extension_by_name(name).ok_or_else(|| StartError::Extension(name.to_owned()))
+}
+
+fn text(message: &DynamicMessage, field: &str) -> String {
+    message.get_field_by_name(field).and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+fn flag(message: &DynamicMessage, field: &str) -> bool {
+    message.get_field_by_name(field).and_then(|value| value.as_bool()).unwrap_or_default()
+}
+
+fn key_path(request: &MessageDescriptor, text: &str) -> Option<FieldPath> {
+    let mut numbers = Vec::new();
+    let mut message = Some(request.clone());
+    for name in text.split('.') {
+        let field = message?.get_field_by_name(name)?;
+        if field.cardinality() == Cardinality::Repeated {
+            return None;
+        }
+        numbers.push(field.number());
+        message = match field.kind() {
+            Kind::Message(inner) => Some(inner),
+            Kind::String => None,
+            _ => return None,
+        };
+    }
+    message.is_none().then(|| FieldPath { text: text.to_owned(), numbers })
+}
+
+fn list_shape(request: &MessageDescriptor, response: &MessageDescriptor) -> Option<ListShape> {
+    let number = |message: &MessageDescriptor, name: &str| Some(message.get_field_by_name(name)?.number());
+    let mut items = response
+        .fields()
+        .filter(|field| field.is_list() && matches!(field.kind(), Kind::Message(_)) && field.name() != "served_by");
+    let items = items.next().filter(|_| items.next().is_none())?.number();
+    Some(ListShape {
+        page_size: number(request, "page_size")?,
+        page_token: number(request, "page_token")?,
+        require_complete: number(request, "require_complete")?,
+        items,
+        next_page_token: number(response, "next_page_token")?,
+        unreachable: number(response, "unreachable")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_method_of_the_public_api_is_annotated() {
+        let table = Table::new(proto::FILE_DESCRIPTOR_SET).unwrap();
+        let create = table.get("/ordermesh.orders.v1.OrderService/CreateOrder").unwrap();
+        assert_eq!(create.role, "orders");
+        assert!(!create.no_side_effects);
+        assert_eq!(create.request_id, Some(14));
+        let Routing::Key { path, generate: true } = &create.routing else { panic!("{:?}", create.routing) };
+        assert_eq!(path, &FieldPath { text: "order.order_id".to_owned(), numbers: vec![1, 1] });
+
+        let list = table.get("/ordermesh.inventory.v1.InventoryService/ListProducts").unwrap();
+        assert!(list.no_side_effects);
+        let Routing::AllPartitions(shape) = &list.routing else { panic!("{:?}", list.routing) };
+        let expected = ListShape {
+            page_size: 10,
+            page_token: 11,
+            require_complete: 12,
+            items: 1,
+            next_page_token: 2,
+            unreachable: 3,
+        };
+        assert_eq!(shape, &expected);
+        assert!(table.get("/ordermesh.orders.v1.OrderService/Nothing").is_none());
+    }
+
+    #[test]
+    fn a_service_without_annotations_is_refused_at_start() {
+        // The health service knows nothing of our options, so the start cannot succeed with it alone.
+        let descriptors = prost_reflect::prost_types::FileDescriptorSet::default();
+        let error = Table::new(&prost::Message::encode_to_vec(&descriptors)).unwrap_err();
+        assert!(matches!(error, StartError::Extension(_)), "{error}");
+    }
+}

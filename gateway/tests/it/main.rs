@@ -1,0 +1,12 @@
+//! The gateway behind a real server on a free port, in front of an owner that a test scripts.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod deadlines;
+mod fixture;
+mod limits;
+mod lists;
+mod operations;
+mod remote;
+mod retries;
+mod routing;

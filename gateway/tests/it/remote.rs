@@ -1,0 +1,93 @@
+//! An owner at the other end of a connection is called like one in the same process.
+
+use std::time::Duration;
+
+use gateway::{Config, Owner, Upstream};
+use proto::orders::v1::{CreateOrderRequest, GetOrderRequest, GetOrderResponse, Order};
+use tonic::Code;
+
+use crate::fixture::{CREATE_ORDER, Fixture, GET_ORDER, LIST_ORDERS, Scripted, framed};
+
+fn get() -> GetOrderRequest {
+    GetOrderRequest { order_id: "o-17".to_owned(), ..Default::default() }
+}
+
+#[tokio::test]
+async fn calls_refusals_and_lists_pass() {
+    let order = Order { order_id: "o-17".to_owned(), ..Default::default() };
+    let expected = GetOrderResponse { order: Some(order), served_by: None };
+    let owner = Scripted::answering(&expected);
+    let gateway = Fixture::remote(&owner).await;
+    assert_eq!(gateway.call(GET_ORDER, &get()).await.ok::<GetOrderResponse>(), expected);
+    assert_eq!(gateway.call(LIST_ORDERS, &()).await.status.code(), Code::Ok);
+    assert!(owner.seen()[0].header("grpc-timeout").is_some());
+
+    let refusal = service_host::Problem::not_found("order", "o-17");
+    let owner =
+        Scripted::new(move |_| std::future::ready(service_host::Problem::not_found("order", "o-17").into_http()));
+    let gateway = Fixture::remote(&owner).await;
+    assert_eq!(gateway.call(GET_ORDER, &get()).await.problem(), refusal);
+}
+
+#[tokio::test]
+async fn many_calls_at_once_are_all_answered() {
+    let owner = Scripted::answering(&());
+    let gateway = Fixture::remote(&owner).await;
+    let request = get();
+    let calls = (0..300).map(|_| gateway.call(GET_ORDER, &request));
+    let answers = futures::future::join_all(calls).await;
+    assert!(answers.iter().all(|answer| answer.status.code() == Code::Ok));
+    assert_eq!(owner.seen().len(), 300);
+}
+
+#[tokio::test]
+async fn an_owner_that_cannot_be_reached_is_unavailable() {
+    // A port that was free a moment ago: nobody listens there.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    drop(listener);
+    let config = Config { tries_max: 2, ..Config::default() };
+    let gateway = Fixture::with(Owner::Remote(Upstream::new(address, 1)), config).await;
+    for (path, message) in [
+        (GET_ORDER, prost::Message::encode_to_vec(&get())),
+        (CREATE_ORDER, prost::Message::encode_to_vec(&CreateOrderRequest::default())),
+    ] {
+        let answer = gateway.call_with(path, &[], &message).await;
+        assert_eq!(answer.refusal(), (Code::Unavailable, "OWNER_UNREACHABLE".to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_off_ends_with_a_status() {
+    use http_body::Frame;
+    use http_body_util::{BodyExt, StreamBody};
+
+    let owner = Scripted::new(|_| async {
+        let first = futures::stream::iter([Ok(Frame::data(framed(b"")))]);
+        let broken = futures::stream::once(async { Err(tonic::Status::data_loss("cut")) });
+        let body = StreamBody::new(futures::StreamExt::chain(first, broken));
+        let body = tonic::body::Body::new(body.boxed_unsync());
+        http::Response::builder().header("content-type", "application/grpc").body(body).unwrap()
+    });
+    let gateway = Fixture::remote(&owner).await;
+    let answer = gateway.call(GET_ORDER, &get()).await;
+    assert_eq!(answer.refusal(), (Code::Unavailable, "OWNER_UNREACHABLE".to_owned()));
+}
+
+#[tokio::test]
+async fn an_answer_that_stalls_ends_at_the_deadline() {
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+
+    let owner = Scripted::new(|_| async {
+        let first = futures::stream::iter([Ok::<_, std::convert::Infallible>(Frame::data(framed(b"")))]);
+        let body = StreamBody::new(futures::StreamExt::chain(first, futures::stream::pending()));
+        http::Response::builder().header("content-type", "application/grpc").body(tonic::body::Body::new(body)).unwrap()
+    });
+    let gateway = Fixture::new(&owner).await;
+    let begin = std::time::Instant::now();
+    let message = prost::Message::encode_to_vec(&get());
+    let answer = gateway.call_with(GET_ORDER, &[("grpc-timeout", "150m")], &message).await;
+    assert_eq!(answer.refusal(), (Code::DeadlineExceeded, "DEADLINE_EXCEEDED".to_owned()));
+    assert!(begin.elapsed() < Duration::from_secs(5));
+}
