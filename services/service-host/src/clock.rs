@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use async_trait::async_trait;
 use tokio::sync::watch;
 
 /// Sleeps on the machine's clock are cut to this, so that a step of the clock is noticed.
@@ -62,6 +63,17 @@ impl Clock {
                 let _ = now_ms.subscribe().wait_for(|now_ms| *now_ms >= at_ms).await;
             }
         }
+    }
+}
+
+#[async_trait]
+impl task_runtime::Clock for Clock {
+    fn now_ms(&self) -> i64 {
+        Clock::now_ms(self)
+    }
+
+    async fn sleep_until(&self, at_ms: i64) {
+        Clock::sleep_until(self, at_ms).await;
     }
 }
 

@@ -21,6 +21,7 @@ pub mod status;
 pub mod telemetry;
 pub mod token;
 pub mod trace_context;
+mod tracer;
 pub mod validate;
 
 pub use call::{CallDeadline, CallLimits};
@@ -33,3 +34,4 @@ pub use owner::{Answer, Call, Deadline, Listed, Look, Owner, Page};
 pub use server::{BindError, Drained, Server};
 pub use telemetry::Telemetry;
 pub use token::{ConsistencyToken, PageToken};
+pub use tracer::{KeyName, SpanTracer};

@@ -144,3 +144,43 @@ fn provider(url: &str, sample_ratio: f64, instance: &str) -> Result<SdkTracerPro
         .with_resource(resource)
         .build())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_levels_that_are_none_are_refused_by_name() {
+        let config = LogConfig { level: "orders=loud".to_owned(), ..Default::default() };
+        let error = log_layer::<tracing_subscriber::Registry>(&config).err().unwrap();
+        assert!(error.to_string().contains("orders=loud"), "{error}");
+    }
+
+    #[test]
+    fn no_log_level_turns_on_the_spans_of_traces() {
+        for level in ["trace", "info", "ordermesh=trace", "ordermesh::trace=trace"] {
+            let config = LogConfig { level: level.to_owned(), ..Default::default() };
+            let subscriber = tracing_subscriber::registry().with(log_layer(&config).unwrap());
+            tracing::subscriber::with_default(subscriber, || {
+                assert!(tracing::info_span!(target: TRACE_TARGET, "work").is_disabled(), "{level}");
+                assert!(!tracing::enabled!(target: TRACE_TARGET, tracing::Level::INFO), "{level}");
+            });
+        }
+    }
+
+    #[tokio::test]
+    async fn collector_that_is_not_there_stops_nothing() {
+        let provider = provider("http://127.0.0.1:1", 1.0, "test").unwrap();
+        let tracer = provider.tracer("test");
+        opentelemetry::trace::Tracer::start(&tracer, "span");
+        let started = tokio::time::Instant::now();
+        Telemetry { provider: Some(provider) }.shutdown().await;
+        assert!(started.elapsed() < EXPORT_TIMEOUT * 2);
+    }
+
+    #[tokio::test]
+    async fn url_that_is_none_is_refused_by_name() {
+        let error = provider("not a url", 1.0, "test").unwrap_err();
+        assert_eq!(error.to_string(), "traces cannot be sent to not a url");
+    }
+}
