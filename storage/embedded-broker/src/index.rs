@@ -25,10 +25,10 @@ impl Index {
         }
     }
 
-    /// A position at or before the batch that holds `offset`.
-    pub(crate) fn position(&self, offset: u64) -> u64 {
+    /// First offset and position of a batch at or before the one that holds `offset`; `None` for the first of the segment.
+    pub(crate) fn before(&self, offset: u64) -> Option<(u64, u64)> {
         let behind = self.entries.partition_point(|(base, _)| *base <= offset);
-        behind.checked_sub(1).map_or(0, |last| self.entries[last].1)
+        behind.checked_sub(1).map(|last| self.entries[last])
     }
 }
 
@@ -103,7 +103,8 @@ mod tests {
         let (_, index) = sample();
         for offset in 500..3_500 {
             let batch = (offset - 500) / 3 * 1_000;
-            let position = index.position(offset);
+            let (base, position) = index.before(offset).unwrap_or((500, 0));
+            assert_eq!(base, 500 + position / 1_000 * 3);
             assert!(position <= batch && batch - position < INTERVAL_BYTES + 1_000, "{offset}: {position}");
         }
     }

@@ -27,6 +27,8 @@ mod direct;
 mod disk;
 mod engine;
 mod error;
+#[cfg(test)]
+mod faults;
 mod files;
 mod index;
 mod meters;

@@ -161,9 +161,11 @@ impl Sealed {
 pub(crate) struct Stretch {
     pub(crate) file: Arc<File>,
     /// Where to begin: at or before the batch that is looked for.
-    pub(crate) position: u64,
+    position: u64,
+    /// First offset of the batch that must stand there: the checksum does not cover offsets.
+    expected: u64,
     /// Length of the valid part of the file in bytes.
-    pub(crate) bytes: u64,
+    bytes: u64,
 }
 
 /// Why a stretch could not be read.
@@ -179,22 +181,27 @@ pub(crate) enum ReadError {
 const CHUNK_BYTES: u64 = 64 << 10;
 
 impl Stretch {
+    /// The part of a segment in which `offset` stands.
+    pub(crate) fn new(file: Arc<File>, extent: &Extent, index: &Index, offset: u64) -> Self {
+        let (expected, position) = index.before(offset).unwrap_or((extent.base, 0));
+        Self { file, position, expected, bytes: extent.bytes }
+    }
+
     /// Reads and checks the batches from the one that holds `offset`, up to offset `limit`, until they have `bytes_max`
     /// bytes; at least one, if there is one.
     pub(crate) fn read(mut self, offset: u64, limit: u64, bytes_max: usize) -> Result<Vec<Batch>, ReadError> {
         let mut found = Vec::new();
         let mut left = bytes_max;
-        let mut expected = None;
         let mut chunk = Bytes::new();
         while self.position < self.bytes {
             if chunk.len() < HEADER_BYTES {
                 chunk = self.load(CHUNK_BYTES)?;
             }
             let header = Header::read(&chunk).map_err(|damage| self.damaged(damage))?;
-            if expected.is_some_and(|expected| header.base != expected) {
+            if header.base != self.expected {
                 return Err(self.damaged(Damage::Offset));
             }
-            expected = Some(header.end());
+            self.expected = header.end();
             let wanted = header.end() > offset;
             if header.base >= limit || (wanted && header.length > left && !found.is_empty()) {
                 break;

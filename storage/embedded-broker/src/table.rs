@@ -20,7 +20,16 @@ const TOPICS: &str = "topics";
 /// The right to use a data directory, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct DirectoryLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for DirectoryLock {
+    /// Unlocks rather than only closes: a child process that is just being started still has a copy of the descriptor.
+    fn drop(&mut self) {
+        if let Err(error) = self.file.unlock() {
+            tracing::warn!(%error, "cannot unlock the data directory");
+        }
+    }
 }
 
 impl DirectoryLock {
@@ -48,7 +57,7 @@ impl DirectoryLock {
             // A full disk must not keep a log from being opened: the number is only for a message.
             tracing::warn!(%error, "cannot note the process in the lock file");
         }
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 }
 

@@ -17,7 +17,7 @@ use crate::error::refused;
 use crate::files::Holder;
 use crate::index::{self, Extent, Index};
 use crate::recovery::remove_segment;
-use crate::segment::{Sealed, index_path};
+use crate::segment::{Opened, Sealed, index_path};
 use crate::start;
 
 /// What one partition brings into a round of fsyncs.
@@ -53,6 +53,7 @@ struct Unvouched {
 /// The part of the active segment that an `.idx` file shall vouch for.
 struct Vouched {
     file: Arc<File>,
+    opened: Opened,
     extent: Extent,
     index: Index,
 }
@@ -129,6 +130,9 @@ impl Partition {
 
     fn finish_segments(self: &Arc<Self>, engine: &Engine, vouch_anyway: bool) -> Result<(), Error> {
         let Unvouched { directories, sealed: unfinished, active } = self.unvouched(vouch_anyway)?;
+        if active.as_ref().is_some_and(|vouched| vouched.opened == Opened::Now) {
+            engine.files().opened(Holder::Active(Arc::downgrade(self)));
+        }
         let refuse = |source: io::Error| refused(&format!("cannot maintain {}", self.id), &source);
         for directory in directories {
             self.synced(engine, sync_directory(&directory))?;
@@ -141,7 +145,7 @@ impl Partition {
             sealed.unfinished.store(false, Ordering::Relaxed);
             engine.files().opened(Holder::Sealed(Arc::downgrade(&sealed)));
         }
-        if let Some(Vouched { file, extent, index }) = active {
+        if let Some(Vouched { file, extent, index, .. }) = active {
             self.synced(engine, engine.disk().sync(&file))?;
             index::write(&index_path(&self.directory, extent.base), &extent, &index).map_err(refuse)?;
             let mut state = self.state();
@@ -170,10 +174,10 @@ impl Partition {
             && active.extent.bytes > active.vouched_bytes
             && (vouch_anyway || active.extent.bytes - active.vouched_bytes >= VOUCH_INTERVAL_BYTES)
         {
-            let (file, _) = active
+            let (file, opened) = active
                 .file(&self.directory)
                 .map_err(|source| refused(&format!("cannot open a segment of {}", self.id), &source))?;
-            found.active = Some(Vouched { file, extent: active.extent, index: active.index.clone() });
+            found.active = Some(Vouched { file, opened, extent: active.extent, index: active.index.clone() });
         }
         Ok(found)
     }

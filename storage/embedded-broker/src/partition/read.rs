@@ -65,8 +65,7 @@ impl Partition {
             let file;
             (file, opened) =
                 active.file(&self.directory).map_err(|source| refused(&format!("cannot read {}", self.id), &source))?;
-            let position = active.index.position(offset);
-            Source::Active(Stretch { file, position, bytes: active.extent.bytes })
+            Source::Active(Stretch::new(file, &active.extent, &active.index, offset))
         };
         drop(state);
         if opened == Opened::Now {
@@ -96,8 +95,7 @@ impl DiskRead {
                     if opened == Opened::Now {
                         engine.files().opened(Holder::Sealed(Arc::downgrade(&sealed)));
                     }
-                    let position = reading.index.position(offset);
-                    Stretch { file: reading.file.clone(), position, bytes: sealed.extent.bytes }
+                    Stretch::new(reading.file.clone(), &sealed.extent, &reading.index, offset)
                 }
                 // The segment was removed since the offset was looked up.
                 Err(_) if offset < partition.start() => return Err(partition.out_of_range(offset)),
