@@ -1,1 +1,0 @@
-//! What other services send, and what becomes of it.
