@@ -167,7 +167,7 @@ pub enum Fault {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// It can be supplied, in this way.
-    Pass(Option<Fulfilment>),
+    Pass(Fulfilment),
     /// It cannot.
     Fail(Fault),
 }
@@ -188,7 +188,9 @@ pub struct Decision {
 #[must_use]
 pub fn settle(stock: Option<&Stock>, line: Option<&Line>, action: Action, quantity: i64) -> Decision {
     match action {
-        Action::Reserve if quantity < 1 => answer(Verdict::Pass(stock.map(|stock| stock.fulfilment))),
+        Action::Reserve if quantity < 1 => {
+            answer(Verdict::Pass(stock.map_or(Fulfilment::FromStock, |stock| stock.fulfilment)))
+        }
         Action::Reserve => reserve(stock, line, quantity),
         Action::Release | Action::Ship if quantity < 1 => Decision::default(),
         Action::Release => close(stock, line, |stock, held| Stock { reserved: stock.reserved - held, ..stock }),
@@ -203,8 +205,8 @@ pub fn settle(stock: Option<&Stock>, line: Option<&Line>, action: Action, quanti
 /// The same line is answered the same way however often it asks, until it is closed.
 fn reserve(stock: Option<&Stock>, line: Option<&Line>, quantity: i64) -> Decision {
     match line {
-        Some(Line::Held(_)) => return answer(Verdict::Pass(Some(Fulfilment::FromStock))),
-        Some(Line::Unreserved) => return answer(Verdict::Pass(Some(Fulfilment::MadeToOrder))),
+        Some(Line::Held(_)) => return answer(Verdict::Pass(Fulfilment::FromStock)),
+        Some(Line::Unreserved) => return answer(Verdict::Pass(Fulfilment::MadeToOrder)),
         Some(Line::Refused(fault)) => return answer(Verdict::Fail(*fault)),
         Some(Line::Closed) => return answer(Verdict::Fail(Fault::LineClosed)),
         None => {}
@@ -214,13 +216,13 @@ fn reserve(stock: Option<&Stock>, line: Option<&Line>, quantity: i64) -> Decisio
     };
     match stock.fulfilment {
         Fulfilment::MadeToOrder => {
-            Decision { line: Some(Line::Unreserved), ..answer(Verdict::Pass(Some(Fulfilment::MadeToOrder))) }
+            Decision { line: Some(Line::Unreserved), ..answer(Verdict::Pass(Fulfilment::MadeToOrder)) }
         }
         // Neither side can overflow: available is 0 or more, and reserved + quantity is at most stock.
         Fulfilment::FromStock if stock.available() >= quantity => Decision {
             stock: Some(Stock { reserved: stock.reserved + quantity, ..*stock }),
             line: Some(Line::Held(quantity)),
-            verdict: Some(Verdict::Pass(Some(Fulfilment::FromStock))),
+            verdict: Some(Verdict::Pass(Fulfilment::FromStock)),
         },
         Fulfilment::FromStock => refuse(Fault::OutOfStock),
     }

@@ -1,9 +1,9 @@
-//! The handlers of `InventoryService`: convert, call the task that owns the product, convert back.
+//! The methods of InventoryService on the owner's side: convert, call the task that owns the product, convert back.
 
 use bytes::Bytes;
 use prost::Message;
 use proto::inventory::v1 as pb;
-use proto::inventory::v1::inventory_service_server::{InventoryService, InventoryServiceServer};
+use proto::inventory::v1::inventory_service_server::InventoryService;
 use service_host::{Call, FieldFaults, Owner, Page, Problem, owner, validate};
 use task_runtime::View;
 use tonic::{Request, Response, Status};
@@ -14,21 +14,21 @@ use crate::processors::commands::{ADD_STOCK, SET_STOCK, UPSERT_PRODUCT};
 use crate::stores::{PRODUCTS, STOCK};
 use crate::wire;
 
-/// The gRPC service of inventory, for the partitions that this process owns.
+/// The owner's side of InventoryService.
 #[derive(Debug, Clone)]
-pub struct Service {
+pub struct Inventory {
     owner: Owner,
-    list_rows_max: usize,
+    config: Config,
 }
 
-/// The service, ready to be added to a server.
-#[must_use]
-pub fn server(owner: Owner, config: &Config) -> InventoryServiceServer<Service> {
-    InventoryServiceServer::new(Service { owner, list_rows_max: config.list_rows_max })
+impl Inventory {
+    pub(crate) fn new(owner: Owner, config: Config) -> Self {
+        Self { owner, config }
+    }
 }
 
 #[tonic::async_trait]
-impl InventoryService for Service {
+impl InventoryService for Inventory {
     async fn upsert_product(
         &self,
         request: Request<pb::UpsertProductRequest>,
@@ -101,7 +101,7 @@ impl InventoryService for Service {
     ) -> Result<Response<pb::ListProductsResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
         let page = Page::of(&metadata, &request, request.page_size, &request.page_token, FieldFaults::new())?;
-        let rows_max = self.list_rows_max;
+        let rows_max = self.config.list_rows_max;
         let read = move |view: &View<'_>, page: &Page| {
             page.fill(view, STOCK, b"", rows_max, |key, stock| product(view, key, &stock).map(Some))
         };

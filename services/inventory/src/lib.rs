@@ -12,14 +12,17 @@ mod stores;
 pub mod topics;
 mod wire;
 
-pub use config::Config;
-pub use grpc::{Service, server};
+use proto::inventory::v1::inventory_service_server::InventoryServiceServer;
+use service_host::Owner;
 use task_runtime::Definition;
 
-/// Name of the service: of its role, its tasks and its changelog.
+pub use config::Config;
+pub use grpc::Inventory;
+
+/// Name of the service: its tasks, its role and its changelog are called after it.
 pub const SERVICE: &str = "inventory";
 /// Topics that it writes.
-pub const TOPICS: &[&str] = &[topics::PRODUCTS, topics::INVENTORY_VERDICTS];
+pub const TOPICS: [&str; 2] = [topics::PRODUCTS, topics::INVENTORY_VERDICTS];
 
 /// What an inventory task does.
 #[must_use]
@@ -29,4 +32,10 @@ pub fn definition(config: &Config) -> Definition {
     let definition = processors::commands::register(definition);
     let definition = processors::requests::register(definition);
     processors::sweep::register(definition, config)
+}
+
+/// The gRPC service in front of the tasks.
+#[must_use]
+pub fn server(owner: Owner, config: &Config) -> InventoryServiceServer<Inventory> {
+    InventoryServiceServer::new(Inventory::new(owner, config.clone()))
 }

@@ -3,3 +3,5 @@
 pub(crate) mod commands;
 pub(crate) mod requests;
 pub(crate) mod sweep;
+#[cfg(test)]
+mod tests;

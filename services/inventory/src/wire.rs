@@ -41,19 +41,24 @@ pub(crate) fn request(key: Option<&Bytes>, value: &Bytes) -> Result<Option<Reque
 pub(crate) fn verdict(request: &Request, verdict: Verdict, now_ms: i64) -> Vec<u8> {
     let Request { product_id, quantity, .. } = request;
     let (outcome, fulfilment, code, message) = match verdict {
-        Verdict::Pass(fulfilment) => (checks::Outcome::Pass, fulfilment, "", String::new()),
-        Verdict::Fail(Fault::ProductNotFound) => {
-            (checks::Outcome::Fail, None, "PRODUCT_NOT_FOUND", format!("product {product_id} does not exist"))
-        }
+        Verdict::Pass(fulfilment) => (checks::Outcome::Pass, fulfilment_to_proto(fulfilment), "", String::new()),
+        Verdict::Fail(Fault::ProductNotFound) => (
+            checks::Outcome::Fail,
+            pb::Fulfilment::Unspecified,
+            "PRODUCT_NOT_FOUND",
+            format!("product {product_id} does not exist"),
+        ),
         Verdict::Fail(Fault::OutOfStock) => {
             let message = format!("fewer than {quantity} pieces of {product_id} are available");
-            (checks::Outcome::Fail, None, "OUT_OF_STOCK", message)
+            (checks::Outcome::Fail, pb::Fulfilment::Unspecified, "OUT_OF_STOCK", message)
         }
-        Verdict::Fail(Fault::LineClosed) => {
-            (checks::Outcome::Fail, None, "LINE_CLOSED", "the line was released or shipped before".to_owned())
-        }
+        Verdict::Fail(Fault::LineClosed) => (
+            checks::Outcome::Fail,
+            pb::Fulfilment::Unspecified,
+            "LINE_CLOSED",
+            "the line was released or shipped before".to_owned(),
+        ),
     };
-    let fulfilment = fulfilment.map_or(pb::Fulfilment::Unspecified, fulfilment_to_proto);
     checks::Verdict {
         order_id: request.order_id.clone(),
         check: checks::Check::Inventory.into(),

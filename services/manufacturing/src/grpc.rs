@@ -1,9 +1,9 @@
-//! The handlers of `ManufacturingService`: convert, call the task that owns the order, convert back.
+//! The methods of ManufacturingService on the owner's side: convert, call the task that owns the order, convert back.
 
 use bytes::Bytes;
 use prost::Message;
 use proto::manufacturing::v1 as pb;
-use proto::manufacturing::v1::manufacturing_service_server::{ManufacturingService, ManufacturingServiceServer};
+use proto::manufacturing::v1::manufacturing_service_server::ManufacturingService;
 use service_host::{Call, FieldFaults, Owner, Page, Problem, owner, validate};
 use task_runtime::View;
 use tonic::{Request, Response, Status};
@@ -14,21 +14,21 @@ use crate::processors::reports::REPORT_MANUFACTURED;
 use crate::stores::{OPEN, WORK_ORDERS, order_of_open_key};
 use crate::wire;
 
-/// The gRPC service of manufacturing, for the partitions that this process owns.
+/// The owner's side of ManufacturingService.
 #[derive(Debug, Clone)]
-pub struct Service {
+pub struct Manufacturing {
     owner: Owner,
-    list_rows_max: usize,
+    config: Config,
 }
 
-/// The service, ready to be added to a server.
-#[must_use]
-pub fn server(owner: Owner, config: &Config) -> ManufacturingServiceServer<Service> {
-    ManufacturingServiceServer::new(Service { owner, list_rows_max: config.list_rows_max })
+impl Manufacturing {
+    pub(crate) fn new(owner: Owner, config: Config) -> Self {
+        Self { owner, config }
+    }
 }
 
 #[tonic::async_trait]
-impl ManufacturingService for Service {
+impl ManufacturingService for Manufacturing {
     async fn report_manufactured(
         &self,
         request: Request<pb::ReportManufacturedRequest>,
@@ -74,7 +74,7 @@ impl ManufacturingService for Service {
             None
         });
         let page = Page::of(&metadata, &request, request.page_size, &request.page_token, faults)?;
-        let rows_max = self.list_rows_max;
+        let rows_max = self.config.list_rows_max;
         let read = move |view: &View<'_>, page: &Page| match state {
             // The queue of open work orders is short where the work orders of all time are many.
             Some(State::Open) => {

@@ -13,14 +13,17 @@ mod stores;
 pub mod topics;
 mod wire;
 
-pub use config::Config;
-pub use grpc::{Service, server};
+use proto::manufacturing::v1::manufacturing_service_server::ManufacturingServiceServer;
+use service_host::Owner;
 use task_runtime::Definition;
 
-/// Name of the service: of its role, its tasks and its changelog.
+pub use config::Config;
+pub use grpc::Manufacturing;
+
+/// Name of the service: its tasks, its role and its changelog are called after it.
 pub const SERVICE: &str = "manufacturing";
 /// Topics that it writes.
-pub const TOPICS: &[&str] = &[topics::MANUFACTURED];
+pub const TOPICS: [&str; 1] = [topics::MANUFACTURED];
 
 /// What a manufacturing task does.
 #[must_use]
@@ -30,4 +33,10 @@ pub fn definition(config: &Config) -> Definition {
     let definition = processors::orders::register(definition, config);
     let definition = processors::reports::register(definition, config);
     processors::workshop::register(definition, config)
+}
+
+/// The gRPC service in front of the tasks.
+#[must_use]
+pub fn server(owner: Owner, config: &Config) -> ManufacturingServiceServer<Manufacturing> {
+    ManufacturingServiceServer::new(Manufacturing::new(owner, config.clone()))
 }

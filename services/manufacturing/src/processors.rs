@@ -2,6 +2,8 @@
 
 pub(crate) mod orders;
 pub(crate) mod reports;
+#[cfg(test)]
+mod tests;
 pub(crate) mod workshop;
 
 use task_runtime::{Context, ProcessError};

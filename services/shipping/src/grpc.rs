@@ -1,8 +1,8 @@
-//! The handlers of `ShippingService`: convert, ask the task that owns the order, convert back.
+//! The methods of ShippingService on the owner's side: convert, ask the task that owns the order, convert back.
 
 use bytes::Bytes;
 use proto::shipping::v1 as pb;
-use proto::shipping::v1::shipping_service_server::{ShippingService, ShippingServiceServer};
+use proto::shipping::v1::shipping_service_server::ShippingService;
 use service_host::{FieldFaults, Owner, Page, Problem, owner, validate};
 use task_runtime::View;
 use tonic::{Request, Response, Status};
@@ -12,21 +12,21 @@ use crate::domain::State;
 use crate::stores::{SHIPMENTS, WAITING};
 use crate::wire;
 
-/// The gRPC service of shipping, for the partitions that this process owns.
+/// The owner's side of ShippingService.
 #[derive(Debug, Clone)]
-pub struct Service {
+pub struct Shipping {
     owner: Owner,
-    list_rows_max: usize,
+    config: Config,
 }
 
-/// The service, ready to be added to a server.
-#[must_use]
-pub fn server(owner: Owner, config: &Config) -> ShippingServiceServer<Service> {
-    ShippingServiceServer::new(Service { owner, list_rows_max: config.list_rows_max })
+impl Shipping {
+    pub(crate) fn new(owner: Owner, config: Config) -> Self {
+        Self { owner, config }
+    }
 }
 
 #[tonic::async_trait]
-impl ShippingService for Service {
+impl ShippingService for Shipping {
     async fn get_shipment(
         &self,
         request: Request<pb::GetShipmentRequest>,
@@ -55,7 +55,7 @@ impl ShippingService for Service {
             None
         });
         let page = Page::of(&metadata, &request, request.page_size, &request.page_token, faults)?;
-        let rows_max = self.list_rows_max;
+        let rows_max = self.config.list_rows_max;
         let read = move |view: &View<'_>, page: &Page| match state {
             Some(State::Waiting) => page.fill(view, WAITING, b"", rows_max, |key, _| shipment(view, key)),
             state => page.fill(view, SHIPMENTS, b"", rows_max, |key, row| listed(key, &row, state)),

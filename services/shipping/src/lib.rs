@@ -12,14 +12,17 @@ mod stores;
 pub mod topics;
 mod wire;
 
-pub use config::Config;
-pub use grpc::{Service, server};
+use proto::shipping::v1::shipping_service_server::ShippingServiceServer;
+use service_host::Owner;
 use task_runtime::Definition;
 
-/// Name of the service: of its role, its tasks and its changelog.
+pub use config::Config;
+pub use grpc::Shipping;
+
+/// Name of the service: its tasks, its role and its changelog are called after it.
 pub const SERVICE: &str = "shipping";
 /// Topics that it writes.
-pub const TOPICS: &[&str] = &[topics::SHIPMENTS];
+pub const TOPICS: [&str; 1] = [topics::SHIPMENTS];
 
 /// What a shipping task does. Nothing of it can be chosen yet; every service has the same shape.
 #[must_use]
@@ -28,4 +31,10 @@ pub fn definition(_config: &Config) -> Definition {
     let definition = stores::ALL.iter().fold(definition, |definition, store| definition.store(*store));
     let definition = processors::orders::register(definition);
     processors::manufactured::register(definition)
+}
+
+/// The gRPC service in front of the tasks.
+#[must_use]
+pub fn server(owner: Owner, config: &Config) -> ShippingServiceServer<Shipping> {
+    ShippingServiceServer::new(Shipping::new(owner, config.clone()))
 }

@@ -2,6 +2,8 @@
 
 pub(crate) mod manufactured;
 pub(crate) mod orders;
+#[cfg(test)]
+mod tests;
 
 use task_runtime::{Context, ProcessError};
 

@@ -102,6 +102,3 @@ fn save(ctx: &mut Context<'_>, product_id: &str, product: &Product, change: Chan
 fn refused(problem: &Problem) -> Reply {
     Reply(reply::encode_problem(problem))
 }
-
-#[cfg(test)]
-mod tests;

@@ -36,6 +36,3 @@ fn process(ctx: &mut Context<'_>, input: &Input<'_>) -> Result<(), ProcessError>
     }
     Ok(())
 }
-
-#[cfg(test)]
-mod tests;

@@ -46,6 +46,3 @@ fn sweep(ctx: &mut Context<'_>, timer: &Timer<'_>, kept_ms: i64) -> Result<(), P
     ctx.schedule(TIMER, SWEEP_KEY, timer.due_ms.saturating_add(pause_ms));
     Ok(())
 }
-
-#[cfg(test)]
-mod tests;

@@ -57,6 +57,3 @@ fn key<'a>(input: &'a Input<'_>) -> Result<&'a str, ProcessError> {
     let key = input.record.key.as_deref().unwrap_or_default();
     std::str::from_utf8(key).map_err(|_| ProcessError::poison("the key is no text"))
 }
-
-#[cfg(test)]
-mod tests;

@@ -18,7 +18,7 @@ pub(crate) fn register(definition: Definition, config: &Config) -> Definition {
     let config = config.clone();
     definition
         .command(REPORT_MANUFACTURED, move |ctx, command| report(ctx, command, &config))
-        .timer(FORGET, |ctx, timer| forget(ctx, timer))
+        .timer(FORGET, forget)
 }
 
 /// The reports of this order are used: nothing is left to forget.
@@ -60,6 +60,3 @@ fn forget(ctx: &mut Context<'_>, timer: &Timer<'_>) -> Result<(), ProcessError> 
     }
     Ok(())
 }
-
-#[cfg(test)]
-mod tests;

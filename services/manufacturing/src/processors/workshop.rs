@@ -66,6 +66,3 @@ fn pieces(due_ms: i64, items_per_second: u32) -> i64 {
     let pieces = made_by(due_ms) - made_by(due_ms.saturating_sub(turn_ms(items_per_second)));
     i64::try_from(pieces).unwrap_or(i64::MAX)
 }
-
-#[cfg(test)]
-mod tests;

@@ -16,6 +16,3 @@ fn process(ctx: &mut Context<'_>, input: &Input<'_>) -> Result<(), ProcessError>
         None => Ok(()),
     }
 }
-
-#[cfg(test)]
-mod tests;
