@@ -129,12 +129,12 @@ fn an_apply_without_changes_moves_the_checkpoint() {
 fn an_apply_with_a_key_that_is_too_long_changes_nothing() {
     for mut subject in Subject::all() {
         let longest = (Bytes::from(vec![b'k'; KEY_BYTES_MAX]), Some(bytes("fits")));
-        subject.store().apply(&[longest.clone()], b"one").unwrap();
+        subject.store().apply(std::slice::from_ref(&longest), b"one").unwrap();
         let too_long = (Bytes::from(vec![b'k'; KEY_BYTES_MAX + 1]), Some(bytes("does not fit")));
         let refused = subject.store().apply(&[put("a", "1"), too_long], b"two").unwrap_err();
         assert!(matches!(refused, Error::TooLarge { what: "key", .. }), "{refused:?}");
         assert_eq!(subject.store().checkpoint(), Some(&b"one"[..]));
-        assert_eq!(all_rows(subject.store()), vec![(longest.0.clone(), bytes("fits"))]);
+        assert_eq!(all_rows(subject.store()), vec![(longest.0, bytes("fits"))]);
     }
 }
 

@@ -9,7 +9,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use state_store::{Error, MemoryStore, Opened, Store};
 
 use crate::child;
-use crate::rows::{assert_same, changes_of, checkpoint_of, identity, number_of, store_after, stores_with_tiny_layers};
+use crate::rows::{
+    assert_same, changes_of, checkpoint_of, identity, number_of, quick_directory, store_after, stores_with_tiny_layers,
+};
 
 const KILLS: u32 = 25;
 
@@ -32,7 +34,7 @@ pub(crate) fn apply_for_ever(directory: &Path) {
 
 #[test]
 fn a_killed_process_leaves_a_prefix_with_all_that_was_flushed() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = quick_directory();
     let mut random = StdRng::seed_from_u64(1);
     let mut model = MemoryStore::new();
     for kill in 0..KILLS {

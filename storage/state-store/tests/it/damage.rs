@@ -11,7 +11,9 @@ use state_store::{Config, Error, MemoryStore, Opened, Store, Stores};
 
 use crate::child;
 use crate::opening::copy;
-use crate::rows::{assert_same, changes_of, checkpoint_of, identity, store_after, stores_with_tiny_layers};
+use crate::rows::{
+    assert_same, changes_of, checkpoint_of, identity, quick_directory, store_after, stores_with_tiny_layers,
+};
 
 const CASES: u64 = 320;
 const APPLIES: u64 = 300;
@@ -131,7 +133,7 @@ fn compare(mut store: Box<dyn Store>, expected: &MemoryStore, stores: &Stores) -
 
 #[test]
 fn a_damaged_store_is_equal_or_empty_and_never_wrong() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = quick_directory();
     make_original(&directory.path().join(ORIGINAL));
     let (mut next, mut again) = (0, false);
     let mut outcomes: std::collections::BTreeMap<String, u32> = std::collections::BTreeMap::new();

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proptest::strategy::Union;
 use state_store::{Change, MemoryStore, Opened, Store};
 
-use crate::rows::{all_rows, checkpoint_of, identity, number_of, stores_with_tiny_layers};
+use crate::rows::{all_rows, checkpoint_of, identity, number_of, quick_directory, stores_with_tiny_layers};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -49,7 +49,7 @@ fn scan(store: &dyn Store, from: &[u8], to: Option<&[u8]>, limit: usize, reverse
 }
 
 fn run(steps: Vec<Step>) {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = quick_directory();
     let stores = stores_with_tiny_layers(directory.path());
     let (mut store, _) = stores.open_store(&identity()).unwrap();
     let mut model = MemoryStore::new();

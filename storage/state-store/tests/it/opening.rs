@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use state_store::{Config, Error, Identity, Opened, Store, Stores};
+use state_store::{Config, Error, Identity, Opened, Stores};
 use tempfile::TempDir;
 
 use crate::rows::{all_rows, assert_same, changes_of, checkpoint_of, identity, pairs, put, store_after};

@@ -6,9 +6,15 @@ use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use state_store::{Change, Config, Identity, MemoryStore, Pair, Store, Stores};
+use tempfile::TempDir;
 
 pub(crate) fn identity() -> Identity {
     Identity { task: "orders/3".into(), format: 1 }
+}
+
+/// A directory for tests that wait for the disk thousands of times: in memory where the system has that.
+pub(crate) fn quick_directory() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 /// Stores with layers so small that every few applies reach the disk.
