@@ -1,2 +1,39 @@
-//! Placeholder.
-fn main() {}
+//! The one binary of the mesh.
+
+mod cli;
+mod dev;
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+
+/// Records, messages and answers are many small allocations that live shortly, on several threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ordermesh: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        Command::Dev { settings, sample } => {
+            let config = settings.load()?;
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+            runtime.context("the threads cannot be started")?.block_on(dev::run(config, sample))
+        }
+        Command::Config { settings } => {
+            print!("{}", service_host::config::render(&settings.load()?)?);
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! The one configuration of the process, made of each part's own.
+//!
+//! Defaults < TOML file < `ORDERMESH__SECTION__KEY` < flags. Everything is checked before a port is opened.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use embedded_broker::SyncPolicy;
+use serde::{Deserialize, Serialize};
+use service_host::config::{LimitsConfig, ListenConfig, LogConfig, TelemetryConfig};
+
+/// Everything that can be chosen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The mesh itself: where its data is, and how it is cut.
+    pub mesh: MeshConfig,
+    /// Where it listens, and for how long it goes on after it was told to stop.
+    pub listen: ListenConfig,
+    /// What one caller can make it hold.
+    pub limits: LimitsConfig,
+    /// What it writes to its standard error.
+    pub log: LogConfig,
+    /// What it tells other programs about itself.
+    pub telemetry: TelemetryConfig,
+    /// The embedded log.
+    pub broker: BrokerConfig,
+    /// The local state of the tasks.
+    pub store: StoreConfig,
+    /// How tasks work.
+    pub tasks: TasksConfig,
+    /// The gateway.
+    pub gateway: gateway::Config,
+    /// Orders.
+    pub orders: orders::Config,
+    /// Validation.
+    pub validation: validation::Config,
+    /// Inventory.
+    pub inventory: inventory::Config,
+    /// Manufacturing.
+    pub manufacturing: manufacturing::Config,
+    /// Shipping.
+    pub shipping: shipping::Config,
+}
+
+/// The mesh itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MeshConfig {
+    /// Directory of all data.
+    pub data: PathBuf,
+    /// Partitions of every topic. Chosen once: another number would give every key another home.
+    pub partitions: u32,
+    /// Name of this process among its like.
+    pub instance: String,
+}
+
+/// When an append to the log is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sync {
+    /// After an fsync, which all partitions share. Survives power loss.
+    Group,
+    /// When the operating system has it. Survives the death of the process.
+    Os,
+}
+
+/// The embedded log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BrokerConfig {
+    /// When an append is acknowledged.
+    pub sync: Sync,
+    /// Size at which a segment file is sealed and a new one begun.
+    pub segment_bytes: u64,
+    /// Memory for the newest records of all partitions together.
+    pub tail_cache_bytes: usize,
+    /// Segment files that are kept open.
+    pub open_files_max: usize,
+}
+
+/// The local state of the tasks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreConfig {
+    /// Memory for blocks of tables, all stores together.
+    pub cache_bytes: u64,
+    /// Recent changes that one store gathers before it writes them to disk.
+    pub memtable_bytes: usize,
+}
+
+/// How tasks work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TasksConfig {
+    /// Threads that process.
+    pub threads: usize,
+    /// Calls that wait in front of one task; more are OVERLOADED.
+    pub calls_waiting_max: usize,
+    /// Callers that wait for a state of one task's keys; more are OVERLOADED.
+    pub waits_max: usize,
+    /// Records, commands and timers of one commit.
+    pub batch_items_max: usize,
+    /// How long answers are remembered by request id.
+    #[serde(with = "humantime_serde")]
+    pub request_memory: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            mesh: MeshConfig::default(),
+            listen: ListenConfig::default(),
+            limits: LimitsConfig::default(),
+            log: LogConfig::default(),
+            telemetry: TelemetryConfig::default(),
+            broker: BrokerConfig::default(),
+            store: StoreConfig::default(),
+            tasks: TasksConfig::default(),
+            gateway: gateway::Config::default(),
+            orders: orders::Config::default(),
+            validation: validation::Config::default(),
+            inventory: inventory::Config::default(),
+            // One process is for trying things out: orders shall flow without anyone typing reports.
+            manufacturing: manufacturing::Config { items_per_second: 1, ..manufacturing::Config::default() },
+            shipping: shipping::Config::default(),
+        }
+    }
+}
+
+impl Default for MeshConfig {
+    fn default() -> Self {
+        Self { data: PathBuf::from("./ordermesh-data"), partitions: 4, instance: "dev".to_owned() }
+    }
+}
+
+impl Default for BrokerConfig {
+    fn default() -> Self {
+        let broker = embedded_broker::Config::new("");
+        Self {
+            sync: Sync::Group,
+            segment_bytes: broker.segment_bytes,
+            tail_cache_bytes: broker.tail_cache_bytes,
+            open_files_max: broker.open_files_max,
+        }
+    }
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        let store = state_store::Config::new("");
+        Self { cache_bytes: store.cache_bytes, memtable_bytes: store.memtable_bytes }
+    }
+}
+
+impl Default for TasksConfig {
+    fn default() -> Self {
+        let tasks = task_runtime::Config::default();
+        Self {
+            threads: 1,
+            calls_waiting_max: tasks.calls_waiting_max,
+            waits_max: tasks.waits_max,
+            batch_items_max: tasks.batch_items_max,
+            request_memory: tasks.request_memory,
+        }
+    }
+}
+
+impl From<Sync> for SyncPolicy {
+    fn from(sync: Sync) -> Self {
+        match sync {
+            Sync::Group => Self::Group,
+            Sync::Os => Self::Os,
+        }
+    }
+}
+
+impl TasksConfig {
+    pub(crate) fn runtime(&self) -> task_runtime::Config {
+        task_runtime::Config {
+            calls_waiting_max: self.calls_waiting_max,
+            waits_max: self.waits_max,
+            batch_items_max: self.batch_items_max,
+            request_memory: self.request_memory,
+            ..task_runtime::Config::default()
+        }
+    }
+}
+
+impl Config {
+    /// Checks what types cannot say.
+    ///
+    /// # Errors
+    /// The first setting that makes no sense, with what would.
+    pub fn check(&self) -> Result<(), String> {
+        let within = |name: &str, value: usize, range: std::ops::RangeInclusive<usize>| {
+            if range.contains(&value) {
+                return Ok(());
+            }
+            Err(format!("{name} is {value}; it must be {} to {}", range.start(), range.end()))
+        };
+        within("mesh.partitions", self.mesh.partitions as usize, 1..=PARTITIONS_MAX)?;
+        within("mesh.instance (its length)", self.mesh.instance.len(), 1..=64)?;
+        within("tasks.threads", self.tasks.threads, 1..=256)?;
+        within("tasks.calls_waiting_max", self.tasks.calls_waiting_max, 1..=65_536)?;
+        within("tasks.waits_max", self.tasks.waits_max, 1..=10_000_000)?;
+        within("tasks.batch_items_max", self.tasks.batch_items_max, 1..=100_000)?;
+        within("limits.message_bytes_max", self.limits.message_bytes_max, 1024..=64 << 20)?;
+        within("limits.calls_max", self.limits.calls_max, 1..=10_000_000)?;
+        self.gateway.check(self.limits.message_bytes_max)?;
+        self.orders.check()?;
+        self.validation.check()?;
+        self.inventory.check()?;
+        self.manufacturing.check()?;
+        self.shipping.check()
+    }
+}
+
+/// Partitions cost files, memory and a task for each service.
+const PARTITIONS_MAX: usize = 1_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_sound_and_can_be_shown() {
+        let config = Config::default();
+        config.check().unwrap();
+        let shown = service_host::config::render(&config).unwrap();
+        for section in ["[mesh]", "[listen]", "[limits]", "[broker]", "[gateway]", "[validation]"] {
+            assert!(shown.contains(section), "{shown}");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_can_be_read_again() {
+        let shown = service_host::config::render(&Config::default()).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("ordermesh.toml");
+        std::fs::write(&file, shown).unwrap();
+        let read: Config = service_host::config::load(Some(&file), &service_host::config::Overrides::new()).unwrap();
+        assert_eq!(read, Config::default());
+    }
+
+    #[test]
+    fn senseless_settings_are_named() {
+        let mut config = Config::default();
+        config.mesh.partitions = 0;
+        assert_eq!(config.check().unwrap_err(), "mesh.partitions is 0; it must be 1 to 1000");
+        let mut config = Config::default();
+        config.gateway.tries_max = 0;
+        assert!(config.check().unwrap_err().starts_with("gateway.tries_max"));
+    }
+}

@@ -1,0 +1,139 @@
+//! `ordermesh dev`: the whole mesh in one process, from its first word to its last.
+
+use std::fmt::Display;
+use std::io::{ErrorKind, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow, bail};
+use ordermesh::{Config, Instance, Sample, Setup, key_name, load_sample};
+use service_host::server::BindError;
+use service_host::{Clock, SpanTracer, Telemetry, metrics, server, shutdown};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Endpoint;
+
+/// How often a start that takes long says how far it is.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Runs until a signal, in life order: telemetry, listen, build, wait, drain.
+pub(crate) async fn run(config: Config, sample: bool) -> anyhow::Result<()> {
+    let begin = Instant::now();
+    let stop = shutdown::on_signal().context("signals cannot be listened to")?;
+    let telemetry = Telemetry::init(&config.log, &config.telemetry, &config.mesh.instance)?;
+    serve_metrics(&config, &stop).await?;
+    // Before the data is opened, which may take long: that a port is taken is said at once.
+    let listener = bind(config.listen.address, "--listen").await?;
+    say(format_args!("ordermesh {} starts", env!("CARGO_PKG_VERSION")));
+    let tracer = Arc::new(SpanTracer::new(&telemetry, key_name));
+    let setup = Setup { config: config.clone(), listener, clock: Clock::system(), tracer };
+    let instance = Instance::start(setup).await?;
+    say(format_args!("  log and stores are open after {:.0?}", begin.elapsed()));
+
+    let ended = tokio::select! {
+        ended = serve(&instance, &config, sample, begin) => ended,
+        () = stop.cancelled() => Ok(()),
+    };
+    say("stopping");
+    let stopped = instance.stop().await;
+    if stopped.connections_cut > 0 {
+        say(format_args!("  {} connections were still busy and were cut", stopped.connections_cut));
+    }
+    if !stopped.tasks_finished {
+        say("  tasks did not finish in time: the next start goes over a little more of the log");
+    }
+    telemetry.shutdown().await;
+    ended
+}
+
+/// Waits for the tasks, says where everything is, and stays as long as nothing fails.
+async fn serve(instance: &Instance, config: &Config, sample: bool, begin: Instant) -> anyhow::Result<()> {
+    let mut running = std::pin::pin!(instance.running());
+    let ended = loop {
+        match tokio::time::timeout(PROGRESS_INTERVAL, running.as_mut()).await {
+            Ok(ended) => break ended,
+            Err(_) => {
+                let (tasks, all) = instance.progress();
+                say(format_args!("  {tasks} of {all} tasks run"));
+            }
+        }
+    };
+    ended.map_err(|reason| anyhow!(reason))?;
+    let (tasks, _) = instance.progress();
+    say(format_args!("  {tasks} tasks run after {:.0?}", begin.elapsed()));
+    let address = reachable(instance.address());
+    if sample {
+        let channel = Endpoint::from_shared(format!("http://{address}"))?.connect().await?;
+        let loaded = load_sample(channel).await;
+        let Sample { products, orders } =
+            loaded.map_err(|status| anyhow!("the sample cannot be loaded: {}", status.message()))?;
+        say(format_args!("  {products} products and {orders} orders are loaded"));
+    }
+    welcome(config, address);
+    bail!(instance.failed().await)
+}
+
+fn welcome(config: &Config, address: SocketAddr) {
+    let data = std::path::absolute(&config.mesh.data).unwrap_or_else(|_| config.mesh.data.clone());
+    say("");
+    say(format_args!("listening on {address} (gRPC, with reflection and health)"));
+    say(format_args!("data in {}, {} partitions", data.display(), config.mesh.partitions));
+    if let Some(metrics) = config.telemetry.metrics {
+        say(format_args!("metrics on http://{metrics}/metrics"));
+    }
+    if let Some(otlp) = &config.telemetry.otlp {
+        say(format_args!("traces to {otlp}"));
+    }
+    say("");
+    say("try next:");
+    let product = r#"{"product": {"product_id": "mug", "name": "Mug", "fulfilment": "FULFILMENT_MADE_TO_ORDER"}}"#;
+    let order = concat!(
+        r#"{"order": {"customer_id": "c-1", "lines": [{"product_id": "mug", "quantity": 1, "#,
+        r#""unit_price": {"currency_code": "EUR", "minor_units": 1250}}]}, "wait_for": "WAIT_FOR_VALIDATED"}"#
+    );
+    let calls = [
+        (product, "ordermesh.inventory.v1.InventoryService/UpsertProduct"),
+        (order, "ordermesh.orders.v1.OrderService/CreateOrder"),
+        ("{}", "ordermesh.orders.v1.OrderService/ListOrders"),
+    ];
+    for (message, method) in calls {
+        say(format_args!("  grpcurl -plaintext -d '{message}' {address} {method}"));
+    }
+    say("");
+}
+
+async fn serve_metrics(config: &Config, stop: &CancellationToken) -> anyhow::Result<()> {
+    let Some(address) = config.telemetry.metrics else { return Ok(()) };
+    let listener = bind(address, "--metrics").await?;
+    // Before anything is measured: earlier samples are lost.
+    let recorder = metrics::install().context("metrics cannot be recorded")?;
+    tokio::spawn(metrics::serve(listener, recorder, stop.clone()));
+    Ok(())
+}
+
+async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
+    server::bind(address).await.map_err(|error: BindError| match error.source.kind() {
+        ErrorKind::AddrInUse => {
+            anyhow!("another process listens on {address}: stop it, or choose another address with {flag}")
+        }
+        _ => anyhow!(error),
+    })
+}
+
+/// The address as a client on this machine would use it.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
+
+/// Tells the user. Nobody may be listening, which is no reason to stop.
+fn say(line: impl Display) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}

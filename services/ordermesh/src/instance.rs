@@ -1,0 +1,173 @@
+//! One process of the mesh: log, stores, tasks, gateway and server, put together, run and drained.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use embedded_broker::EmbeddedLog;
+use gateway::{Gateway, LocalOwner};
+use service_host::{Clock, Drained, Health, Server};
+use state_store::Stores;
+use task_runtime::{Runtime, SharedTracer, Start, Storage, TaskState};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::Config;
+use crate::data::{DataDirectory, DataError};
+use crate::roles::{self, Roles};
+
+/// How long tasks may take to finish what is in flight. Later than that the next start replays a little more.
+const TASKS_STOP: Duration = Duration::from_secs(10);
+
+/// Why a process does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The log cannot be opened.
+    #[error(transparent)]
+    Log(#[from] embedded_broker::Error),
+    /// The stores cannot be opened.
+    #[error("the local state cannot be opened")]
+    Stores(#[from] state_store::Error),
+    /// The topics are not as they must be.
+    #[error("the tasks cannot be started")]
+    Tasks(#[from] event_log::Error),
+    /// The gateway refuses.
+    #[error("the gateway cannot be started")]
+    Gateway(#[from] gateway::StartError),
+    /// The listener is broken.
+    #[error("the listener has no address")]
+    Listener(#[source] std::io::Error),
+}
+
+/// What an instance is started with, beside its configuration.
+#[derive(Debug)]
+pub struct Setup {
+    /// Everything that can be chosen.
+    pub config: Config,
+    /// Where it serves gRPC.
+    pub listener: TcpListener,
+    /// Its time.
+    pub clock: Clock,
+    /// Makes the spans of tasks.
+    pub tracer: SharedTracer,
+}
+
+/// A process of the mesh that runs.
+#[derive(Debug)]
+pub struct Instance {
+    address: SocketAddr,
+    log: EmbeddedLog,
+    runtime: Runtime,
+    health: Health,
+    services: Vec<&'static str>,
+    server: JoinHandle<Drained>,
+    shutdown: CancellationToken,
+}
+
+/// How an instance ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stopped {
+    /// Connections that were still busy and were cut.
+    pub connections_cut: usize,
+    /// Whether the tasks finished what was in flight.
+    pub tasks_finished: bool,
+}
+
+impl Instance {
+    /// Opens the data and starts tasks and server. The health service says SERVING once [`Instance::running`] returns.
+    ///
+    /// # Errors
+    /// [`StartError`]; then nothing is left running.
+    pub async fn start(setup: Setup) -> Result<Self, StartError> {
+        let Setup { config, listener, clock, tracer } = setup;
+        let address = listener.local_addr().map_err(StartError::Listener)?;
+        let data = DataDirectory::open(&config.mesh.data, config.mesh.partitions)?;
+        let (log, stores) = open(&config, &data, &clock).await?;
+
+        let mut start = Start::new(Arc::new(log.clone()), Storage::Disk(stores), config.mesh.partitions);
+        start.config = config.tasks.runtime();
+        start.clock = Arc::new(clock);
+        start.tracer = tracer;
+        start.instance = config.mesh.instance.clone();
+        start.threads = config.tasks.threads;
+        let runtime = Runtime::start(start, roles::definitions(&config)).await?;
+
+        let roles = Roles::new(&config, &runtime);
+        let services = roles.services();
+        let (health, operations) = service_host::diagnostics::routes().await;
+        let gateway = Gateway::new(gateway::Setup {
+            config: config.gateway.clone(),
+            message_bytes_max: config.limits.message_bytes_max,
+            descriptors: proto::FILE_DESCRIPTOR_SET,
+            owners: Arc::new(roles),
+            operations: LocalOwner::new(operations),
+        })?;
+        health.not_serving(&services).await;
+        let shutdown = CancellationToken::new();
+        let server = Server::new(&config.listen, &config.limits);
+        let server = tokio::spawn(server.serve(listener, gateway, shutdown.clone()));
+        Ok(Self { address, log, runtime, health, services, server, shutdown })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How many tasks run, of how many.
+    #[must_use]
+    pub fn progress(&self) -> (usize, usize) {
+        let states = self.runtime.states();
+        states.fold((0, 0), |(running, all), (_, state)| (running + usize::from(state == TaskState::Running), all + 1))
+    }
+
+    /// Returns when every task runs, and calls are welcome.
+    ///
+    /// # Errors
+    /// The task that cannot run, and why.
+    pub async fn running(&self) -> Result<(), String> {
+        self.runtime.running().await?;
+        self.health.serving(&self.services).await;
+        Ok(())
+    }
+
+    /// Returns when a task has failed for good, with why. The process should stop.
+    pub async fn failed(&self) -> String {
+        self.runtime.failed().await
+    }
+
+    /// Drains: tells the health service, lets calls end, finishes what is in flight, closes the log.
+    pub async fn stop(self) -> Stopped {
+        self.health.not_serving(&self.services).await;
+        self.shutdown.cancel();
+        let connections_cut = self.server.await.map_or(0, |drained| drained.connections_cut);
+        let tasks_finished = self.runtime.stop(TASKS_STOP).await;
+        self.log.close().await;
+        Stopped { connections_cut, tasks_finished }
+    }
+}
+
+/// Opens log and stores on a thread that may block: after a crash the log reads what was being written.
+async fn open(config: &Config, data: &DataDirectory, clock: &Clock) -> Result<(EmbeddedLog, Stores), StartError> {
+    let clock = clock.clone();
+    let log = embedded_broker::Config {
+        sync: config.broker.sync.into(),
+        segment_bytes: config.broker.segment_bytes,
+        tail_cache_bytes: config.broker.tail_cache_bytes,
+        open_files_max: config.broker.open_files_max,
+        clock: embedded_broker::Clock::new(move || clock.now_ms()),
+        ..embedded_broker::Config::new(data.log())
+    };
+    let stores = state_store::Config {
+        cache_bytes: config.store.cache_bytes,
+        memtable_bytes: config.store.memtable_bytes,
+        ..state_store::Config::new(data.state())
+    };
+    let opened = tokio::task::spawn_blocking(move || Ok((EmbeddedLog::open(log)?, Stores::open(stores)?)));
+    opened.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}

@@ -1,0 +1,15 @@
+//! The composition: which roles there are, and how log, stores, tasks, gateway and server become one process.
+//!
+//! The only crate that knows all others. It decides nothing itself: what a part does is the part's affair.
+
+mod config;
+mod data;
+mod instance;
+mod roles;
+mod sample;
+
+pub use config::{BrokerConfig, Config, MeshConfig, StoreConfig, Sync, TasksConfig};
+pub use data::{DataDirectory, DataError};
+pub use instance::{Instance, Setup, StartError, Stopped};
+pub use roles::key_name;
+pub use sample::{Sample, load_sample};

@@ -1,0 +1,102 @@
+//! The roles of the mesh: what each does in its tasks, and which gRPC service stands before them. The only list of them.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use event_log::partition_for_key;
+use gateway::{LocalOwner, NoOwner, Owner, Owners};
+use http::{Request, Response};
+use service_host::KeyName;
+use task_runtime::{Definition, Runtime, Work};
+use tonic::body::Body;
+use tonic::server::NamedService;
+use tower::Service;
+
+use crate::Config;
+
+/// What the tasks of all roles do.
+pub(crate) fn definitions(config: &Config) -> Vec<Definition> {
+    vec![
+        orders::definition(&config.orders),
+        validation::definition(&config.validation),
+        inventory::definition(&config.inventory),
+        manufacturing::definition(&config.manufacturing),
+        shipping::definition(&config.shipping),
+    ]
+}
+
+/// The roles of this process, which answer for all partitions.
+pub(crate) struct Roles {
+    partitions: u32,
+    owners: HashMap<&'static str, LocalOwner>,
+    services: Vec<&'static str>,
+}
+
+impl Roles {
+    /// Puts the gRPC services before the tasks of a runtime that was started with [`definitions`].
+    pub(crate) fn new(config: &Config, runtime: &Runtime) -> Self {
+        let mut roles = Self { partitions: config.mesh.partitions, owners: HashMap::new(), services: Vec::new() };
+        let instance: Arc<str> = Arc::from(config.mesh.instance.as_str());
+        let owner = |service: &str| {
+            let tasks = runtime.tasks(service).expect("the runtime was started with every role");
+            service_host::Owner::new(tasks, instance.clone())
+        };
+        roles.add(orders::SERVICE, orders::server(owner(orders::SERVICE), &config.orders));
+        roles.add(validation::SERVICE, validation::server(owner(validation::SERVICE), &config.validation));
+        roles.add(inventory::SERVICE, inventory::server(owner(inventory::SERVICE), &config.inventory));
+        roles.add(manufacturing::SERVICE, manufacturing::server(owner(manufacturing::SERVICE), &config.manufacturing));
+        roles.add(shipping::SERVICE, shipping::server(owner(shipping::SERVICE), &config.shipping));
+        roles
+    }
+
+    fn add<S>(&mut self, role: &'static str, server: S)
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = std::convert::Infallible> + NamedService,
+        S: Clone + Send + std::marker::Sync + 'static,
+        S::Future: Send,
+    {
+        self.owners.insert(role, LocalOwner::new(server));
+        self.services.push(S::NAME);
+    }
+
+    /// Names of the gRPC services, for the health service.
+    pub(crate) fn services(&self) -> Vec<&'static str> {
+        self.services.clone()
+    }
+}
+
+/// What the key of a piece of work names, for its span.
+#[must_use]
+pub fn key_name(work: &Work<'_>) -> KeyName {
+    match (work.service, work.name) {
+        (_, orders::topics::ORDERS_BY_CUSTOMER) => KeyName::Customer,
+        (inventory::SERVICE, _) if work.operation != "timer" => KeyName::Product,
+        (orders::SERVICE | validation::SERVICE | shipping::SERVICE, _) if work.operation != "timer" => KeyName::Order,
+        (manufacturing::SERVICE, _) if work.operation != "timer" => KeyName::Order,
+        _ => KeyName::Other,
+    }
+}
+
+impl Owners for Roles {
+    fn partitions(&self) -> u32 {
+        self.partitions
+    }
+
+    fn partition_of(&self, key: &[u8]) -> u32 {
+        partition_for_key(key, self.partitions)
+    }
+
+    fn owner(&self, role: &str, partition: u32) -> Result<Owner, NoOwner> {
+        if partition >= self.partitions {
+            return Err(NoOwner);
+        }
+        self.owners.get(role).cloned().map(Owner::Local).ok_or(NoOwner)
+    }
+}
+
+impl fmt::Debug for Roles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Roles").field("partitions", &self.partitions).field("services", &self.services).finish()
+    }
+}

@@ -1,0 +1,101 @@
+//! The sample: a few products and orders, made as any client makes them, so that there is something to look at.
+//!
+//! Everything has a fixed request id, so that a second start changes nothing.
+
+use std::time::Duration;
+
+use proto::common::v1::Money;
+use proto::inventory::v1::inventory_service_client::InventoryServiceClient;
+use proto::inventory::v1::{Fulfilment, Product, SetStockRequest, UpsertProductRequest};
+use proto::orders::v1::order_service_client::OrderServiceClient;
+use proto::orders::v1::{CreateOrderRequest, Order, OrderLine, WaitFor};
+use tonic::transport::Channel;
+use tonic::{Request, Status};
+
+/// Product, name, how it is fulfilled, stock in pieces, price in cents.
+const PRODUCTS: [(&str, &str, Fulfilment, i64, i64); 4] = [
+    ("jumper", "Jumper", Fulfilment::FromStock, 10, 19_99),
+    ("underpants", "Underpants", Fulfilment::FromStock, 75, 4_95),
+    ("atlas", "Atlas of clouds", Fulfilment::FromStock, 3, 89_00),
+    ("bookend", "Bookend with your name", Fulfilment::MadeToOrder, 0, 24_50),
+];
+
+/// Order, customer, lines of product and quantity.
+const ORDERS: [(&str, &str, &[(&str, i64)]); 4] = [
+    ("sample-1", "c-ada", &[("jumper", 1), ("underpants", 3)]),
+    ("sample-2", "c-grace", &[("bookend", 2)]),
+    ("sample-3", "c-grace", &[("atlas", 1), ("bookend", 1)]),
+    // More than there are: rejected, with the reason on the record.
+    ("sample-4", "c-alan", &[("atlas", 5)]),
+];
+
+/// Time for one call of the sample.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// What was loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sample {
+    /// Products.
+    pub products: usize,
+    /// Orders.
+    pub orders: usize,
+}
+
+/// Loads the sample through the public API.
+///
+/// # Errors
+/// The status of the first call that failed.
+pub async fn load_sample(channel: Channel) -> Result<Sample, Status> {
+    let mut inventory = InventoryServiceClient::new(channel.clone());
+    for (product_id, name, fulfilment, stock, _) in PRODUCTS {
+        let product = Product {
+            product_id: product_id.to_owned(),
+            name: name.to_owned(),
+            fulfilment: fulfilment.into(),
+            ..Default::default()
+        };
+        let request_id = format!("sample-product-{product_id}");
+        inventory.upsert_product(timed(UpsertProductRequest { product: Some(product), request_id })).await?;
+        if fulfilment == Fulfilment::FromStock {
+            inventory.set_stock(timed(stock_of(product_id, stock))).await?;
+        }
+    }
+    let mut orders = OrderServiceClient::new(channel);
+    for (order_id, customer_id, lines) in ORDERS {
+        orders.create_order(timed(order(order_id, customer_id, lines))).await?;
+    }
+    Ok(Sample { products: PRODUCTS.len(), orders: ORDERS.len() })
+}
+
+fn stock_of(product_id: &str, quantity: i64) -> SetStockRequest {
+    let request_id = format!("sample-stock-{product_id}");
+    SetStockRequest { product_id: product_id.to_owned(), quantity, request_id, ..Default::default() }
+}
+
+fn order(order_id: &str, customer_id: &str, lines: &[(&str, i64)]) -> CreateOrderRequest {
+    let line = |(product_id, quantity): &(&str, i64)| OrderLine {
+        product_id: (*product_id).to_owned(),
+        quantity: *quantity,
+        unit_price: Some(price(product_id)),
+        ..Default::default()
+    };
+    let order = Order {
+        order_id: order_id.to_owned(),
+        customer_id: customer_id.to_owned(),
+        lines: lines.iter().map(line).collect(),
+        ..Default::default()
+    };
+    let request_id = format!("sample-order-{order_id}");
+    CreateOrderRequest { order: Some(order), request_id, wait_for: WaitFor::Unspecified.into() }
+}
+
+fn price(product_id: &str) -> Money {
+    let cents = PRODUCTS.iter().find(|product| product.0 == product_id).map_or(0, |product| product.4);
+    Money { currency_code: "EUR".to_owned(), minor_units: cents }
+}
+
+fn timed<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(DEADLINE);
+    request
+}
