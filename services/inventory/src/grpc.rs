@@ -149,3 +149,6 @@ fn product(view: &View<'_>, key: &[u8], stock: &Bytes) -> Result<pb::Product, Pr
     let product = Product { name: name.unwrap_or_default(), stock };
     Ok(wire::product_to_proto(&String::from_utf8_lossy(key), product))
 }
+
+#[cfg(test)]
+mod tests;

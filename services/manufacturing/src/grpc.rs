@@ -117,3 +117,6 @@ fn listed(order_id: &[u8], row: &Bytes, wanted: Option<State>) -> Result<Option<
         Known::Opened(_) | Known::Early(_) => Ok(None),
     }
 }
+
+#[cfg(test)]
+mod tests;

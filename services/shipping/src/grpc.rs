@@ -83,3 +83,6 @@ fn listed(order_id: &[u8], row: &Bytes, wanted: Option<State>) -> Result<Option<
     }
     Ok(wire::shipment_to_proto(&String::from_utf8_lossy(order_id), shipment))
 }
+
+#[cfg(test)]
+mod tests;

@@ -96,7 +96,11 @@ fn a_report_adds_until_everything_is_made() {
     let two = item("desk", 2, 3);
     check_report(&given, 1, Ok((State::Open, std::slice::from_ref(&two), &[made(two.clone(), 1)])));
     let three = item("desk", 3, 3);
-    check_report(&given, 2, Ok((State::Completed, std::slice::from_ref(&three), &[made(three.clone(), 2), Event::Completed])));
+    check_report(
+        &given,
+        2,
+        Ok((State::Completed, std::slice::from_ref(&three), &[made(three.clone(), 2), Event::Completed])),
+    );
     let with_lamp = work_order(State::Open, &[item("desk", 1, 3), item("lamp", 0, 1)]);
     check_report(&with_lamp, 2, Ok((State::Open, &[three.clone(), item("lamp", 0, 1)], &[made(three, 2)])));
 }

@@ -16,9 +16,7 @@ const FORGET: &str = "forget-early-reports";
 
 pub(crate) fn register(definition: Definition, config: &Config) -> Definition {
     let config = config.clone();
-    definition
-        .command(REPORT_MANUFACTURED, move |ctx, command| report(ctx, command, &config))
-        .timer(FORGET, forget)
+    definition.command(REPORT_MANUFACTURED, move |ctx, command| report(ctx, command, &config)).timer(FORGET, forget)
 }
 
 /// The reports of this order are used: nothing is left to forget.

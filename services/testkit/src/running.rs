@@ -1,0 +1,66 @@
+//! One service with real tasks on a log in memory: for tests of what stands in front of the tasks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use event_log::{EventLog, MemoryLog, Record, TopicName, TopicPartition, partition_for_key};
+use state_store::MemoryStore;
+use task_runtime::{Clock, Definition, Runtime, Start, Storage, SystemClock, Tasks};
+
+/// The running tasks of one service.
+#[derive(Debug)]
+pub struct Running {
+    log: MemoryLog,
+    runtime: Runtime,
+    service: &'static str,
+    partitions: u32,
+}
+
+impl Running {
+    /// Starts all partitions of a service and returns when they run.
+    ///
+    /// # Panics
+    /// A task cannot start.
+    pub async fn start(definition: Definition, partitions: u32) -> Self {
+        let (log, service) = (MemoryLog::new(), definition.service());
+        let storage = Storage::Memory(Arc::new(|_| MemoryStore::default()));
+        let start = Start::new(Arc::new(log.clone()), storage, partitions);
+        let runtime = Runtime::start(start, vec![definition]).await.expect("an empty log takes every topic");
+        runtime.running().await.expect("a task on an empty log can start");
+        Self { log, runtime, service, partitions }
+    }
+
+    /// The way into the tasks.
+    ///
+    /// # Panics
+    /// Never: the runtime was started with this service.
+    #[must_use]
+    pub fn tasks(&self) -> Tasks {
+        self.runtime.tasks(self.service).expect("the runtime was started with this service")
+    }
+
+    /// Appends a record to an input topic, as a producer from outside the mesh does. It is processed some time later.
+    ///
+    /// # Panics
+    /// The topic is not an input or output of the service.
+    pub async fn record(&self, topic: &str, key: &[u8], value: impl Into<Bytes>) {
+        let partition = partition_for_key(key, self.partitions);
+        let at = TopicPartition { topic: TopicName::new(topic), partition };
+        let record = Record {
+            key: Some(Bytes::copy_from_slice(key)),
+            value: Some(value.into()),
+            headers: Vec::new(),
+            timestamp_ms: SystemClock.now_ms(),
+        };
+        self.log.append(&at, vec![record]).await.expect("a log in memory takes what its topics take");
+    }
+
+    /// Stops the tasks.
+    ///
+    /// # Panics
+    /// They do not stop in time.
+    pub async fn stop(self) {
+        assert!(self.runtime.stop(Duration::from_secs(10)).await, "the tasks of {} do not stop", self.service);
+    }
+}
