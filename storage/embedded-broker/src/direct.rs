@@ -69,8 +69,9 @@ impl EmbeddedLog {
         &self,
         act: impl FnOnce(&Engine) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let engine = self.engine().clone();
-        match tokio::task::spawn_blocking(move || act(&engine)).await {
+        // The job keeps the directory locked even when this future and the log are dropped meanwhile.
+        let running = self.running.clone();
+        match tokio::task::spawn_blocking(move || act(running.engine())).await {
             Ok(result) => result,
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(_) => Err(Error::Unavailable("the process is shutting down".to_owned())),
@@ -146,12 +147,8 @@ impl EventLog for EmbeddedLog {
     }
 
     async fn delete_before(&self, partition: &TopicPartition, offset: Offset) -> Result<(), Error> {
-        let target = self.engine().partition(partition)?;
-        self.blocking(move |engine| {
-            engine.check_open()?;
-            target.delete_before(offset.0)
-        })
-        .await
+        let partition = partition.clone();
+        self.blocking(move |engine| engine.delete_before(&partition, offset.0)).await
     }
 }
 

@@ -2,27 +2,29 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::thread::JoinHandle;
 
 use event_log::{Error, TopicName, TopicPartition, TopicSpec};
 
-use crate::Config;
 use crate::disk::Disk;
 use crate::files::OpenFiles;
 use crate::meters::Meters;
 use crate::partition::Partition;
-use crate::sync::Syncer;
+use crate::sync::{self, Syncer};
 use crate::table::{self, DirectoryLock};
 use crate::tail::Budget;
+use crate::{Config, SyncPolicy};
 
 #[derive(Debug)]
 pub(crate) struct Engine {
     config: Config,
     disk: Arc<dyn Disk>,
     topics: RwLock<BTreeMap<TopicName, Topic>>,
+    /// Held for reading while something but an append changes files, for writing while the log is closed.
+    changing: RwLock<()>,
     /// Held while the table of topics is changed on the disk.
-    changing: Mutex<()>,
+    creating: Mutex<()>,
     closed: AtomicBool,
     syncer: Syncer,
     budget: Budget,
@@ -46,7 +48,8 @@ impl Engine {
         Ok(Self {
             disk,
             topics: RwLock::new(topics),
-            changing: Mutex::default(),
+            changing: RwLock::default(),
+            creating: Mutex::default(),
             closed: AtomicBool::new(false),
             syncer: Syncer::default(),
             budget: Budget::new(config.tail_cache_bytes),
@@ -105,11 +108,24 @@ impl Engine {
         topics.values().map(|topic| topic.spec.clone()).collect()
     }
 
+    /// Removes records. Blocks on the disk.
+    pub(crate) fn delete_before(&self, partition: &TopicPartition, offset: u64) -> Result<(), Error> {
+        let _changing = self.begin_change()?;
+        self.partition(partition)?.delete_before(offset)
+    }
+
+    /// The log stays open until the guard is dropped.
+    fn begin_change(&self) -> Result<RwLockReadGuard<'_, ()>, Error> {
+        let guard = self.changing.read().unwrap_or_else(PoisonError::into_inner);
+        self.check_open()?;
+        Ok(guard)
+    }
+
     /// Creates the topic, or checks that it is like this. Blocks on the disk.
     pub(crate) fn ensure_topic(&self, spec: &TopicSpec) -> Result<(), Error> {
         spec.check()?;
-        let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.check_open()?;
+        let _changing = self.begin_change()?;
+        let _one_at_a_time = self.creating.lock().unwrap_or_else(PoisonError::into_inner);
         let mut specs = self.specs();
         if let Some(existing) = specs.iter().find(|existing| existing.name == spec.name) {
             return existing.check_matches(spec);
@@ -146,8 +162,20 @@ pub(crate) struct Running {
 
 #[derive(Debug)]
 struct Held {
-    thread: JoinHandle<()>,
+    threads: Vec<JoinHandle<()>>,
+    /// Last, so that it is given back last.
     _lock: DirectoryLock,
+}
+
+impl Held {
+    /// Waits for the threads, which were told to stop.
+    fn join(&mut self) {
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a sync thread has panicked");
+            }
+        }
+    }
 }
 
 impl Running {
@@ -160,13 +188,22 @@ impl Running {
         for partition in engine.partitions() {
             partition.tend_at_start(&engine);
         }
-        let thread = {
-            let engine = engine.clone();
-            let run = move || engine.syncer().run(&engine);
-            let builder = std::thread::Builder::new().name("log-sync".to_owned());
-            builder.spawn(run).map_err(crate::error::at("start the sync thread for", directory))?
-        };
-        Ok(Self { engine, held: Mutex::new(Some(Held { thread, _lock: lock })) })
+        let mut held = Held { threads: Vec::new(), _lock: lock };
+        let helpers = if engine.config().sync == SyncPolicy::Group { sync::HELPERS } else { 0 };
+        for number in 0..=helpers {
+            let thread = engine.clone();
+            let run = move || if number == 0 { thread.syncer().run(&thread) } else { thread.syncer().help(&thread) };
+            let builder = std::thread::Builder::new().name(format!("log-sync-{number}"));
+            match builder.spawn(run) {
+                Ok(thread) => held.threads.push(thread),
+                Err(source) => {
+                    engine.syncer().stop();
+                    held.join();
+                    return Err(crate::error::at("start the sync threads for", directory)(source));
+                }
+            }
+        }
+        Ok(Self { engine, held: Mutex::new(Some(held)) })
     }
 
     pub(crate) fn engine(&self) -> &Arc<Engine> {
@@ -177,7 +214,9 @@ impl Running {
     pub(crate) fn close(&self) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         self.engine.closed.store(true, Ordering::Release);
-        let Some(Held { thread, _lock }) = held.take() else { return };
+        let Some(mut held) = held.take() else { return };
+        // Changes that saw the log open are done when nobody else is in.
+        drop(self.engine.changing.write().unwrap_or_else(PoisonError::into_inner));
         let partitions = self.engine.partitions();
         for partition in &partitions {
             // An append that saw the log open is done when its partition's lock is free.
@@ -185,9 +224,7 @@ impl Running {
             partition.waiters().wake();
         }
         self.engine.syncer().stop();
-        if thread.join().is_err() {
-            tracing::error!("the sync thread has panicked");
-        }
+        held.join();
         for partition in &partitions {
             partition.tend(&self.engine, true);
         }
@@ -198,11 +235,9 @@ impl Drop for Running {
     /// What was acknowledged is safe without it; this ends the thread and gives the directory back.
     fn drop(&mut self) {
         self.engine.closed.store(true, Ordering::Release);
-        if let Some(Held { thread, _lock }) = self.held.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(mut held) = self.held.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
             self.engine.syncer().stop();
-            if thread.join().is_err() {
-                tracing::error!("the sync thread has panicked");
-            }
+            held.join();
         }
     }
 }

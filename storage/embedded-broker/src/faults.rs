@@ -23,6 +23,8 @@ struct Plan {
     sync: Option<Errno>,
     /// Fsyncs wait until this is over.
     hold: bool,
+    /// Fsyncs that need not wait.
+    pass: u64,
     /// Fsyncs that have begun.
     syncs: u64,
 }
@@ -60,7 +62,8 @@ impl Disk for Faulty {
         let mut plan = self.plan.lock().unwrap();
         plan.syncs += 1;
         self.changed.notify_all();
-        plan = self.changed.wait_while(plan, |plan| plan.hold).unwrap();
+        plan = self.changed.wait_while(plan, |plan| plan.hold && plan.pass == 0).unwrap();
+        plan.pass = plan.pass.saturating_sub(1);
         if let Some(errno) = plan.sync.take() {
             return Err(errno.into());
         }
@@ -231,6 +234,38 @@ async fn appends_share_a_round_and_are_read_after_it() {
     assert_eq!(after.rounds - before.rounds, 2, "one for the first and one for all others");
     assert_eq!(after.fsyncs - before.fsyncs, 2);
     assert_eq!(bench.numbers().await.len(), 50);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_of_a_round_are_synced_beside_each_other() {
+    let bench = Bench::new(SyncPolicy::Group).await;
+    let partitions = [0, 1].map(|partition| TopicPartition { partition, ..bench.partition.clone() });
+    for partition in &partitions {
+        bench.log.append(partition, vec![record(0)]).await.unwrap();
+    }
+    bench.disk.plan(|plan| (plan.hold, plan.syncs) = (true, 0));
+    let append = |partition: &TopicPartition| {
+        let (log, partition) = (bench.log.clone(), partition.clone());
+        tokio::spawn(async move { log.append(&partition, vec![record(1)]).await })
+    };
+    let first = append(&partitions[0]);
+    bench.disk.wait_for_syncs(1);
+    // Both go into the round behind the one that runs.
+    let others = [append(&partitions[0]), append(&partitions[1])];
+    tokio::time::timeout(Duration::from_secs(30), async {
+        while bench.log.stats().appends < 5 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+    bench.disk.plan(|plan| plan.pass = 1);
+    first.await.unwrap().unwrap();
+    bench.disk.wait_for_syncs(3);
+    bench.disk.plan(|plan| plan.hold = false);
+    for append in others {
+        append.await.unwrap().unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
