@@ -1,0 +1,179 @@
+//! What a command found, as JSON: the figure, and all that it depends on.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+use crate::machine::{self, Machine};
+use crate::tally::Quantiles;
+
+/// One result.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Name for tables.
+    pub label: String,
+    /// When it was done, in milliseconds since the Unix epoch.
+    pub finished_unix_ms: u64,
+    /// Commit of the work tree that the command ran in, `-dirty` when changed.
+    pub commit: Option<String>,
+    /// Where it ran.
+    pub machine: Machine,
+    /// The figures.
+    #[serde(flatten)]
+    pub figures: Figures,
+}
+
+/// The figures of each command.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Figures {
+    /// Of `run`.
+    Run(Box<Run>),
+    /// Of `idle`.
+    Idle(Idle),
+    /// Of `first`.
+    First(First),
+    /// Of `disk`.
+    Disk(Disk),
+}
+
+/// A run of orders.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// All settings, as given.
+    pub settings: serde_json::Value,
+    /// Orders that were started in the measured time.
+    pub started: u64,
+    /// Orders that were not started, for too many were in flight: they are missing from the latencies.
+    pub missed: u64,
+    /// Orders that were validated.
+    pub validated: u64,
+    /// Validated within the measured time, each second.
+    pub validated_per_second: f64,
+    /// Orders that were rejected or cancelled, which none should be.
+    pub rejected: u64,
+    /// Orders of which a call failed.
+    pub failed: u64,
+    /// What failed, and how often.
+    pub errors: BTreeMap<String, u64>,
+    /// From the start to the answer of CreateOrder.
+    pub create_ms: Quantiles,
+    /// From the start to VALIDATED.
+    pub validated_ms: Quantiles,
+    /// From the start to the failure, of the orders that failed.
+    pub failed_ms: Quantiles,
+    /// How late the driver itself began the orders; part of all the others.
+    pub driver_late_ms: Quantiles,
+    /// Processor time that the driver used.
+    pub driver_cpu_seconds: f64,
+    /// The server's process, where its id or its metrics address was given.
+    pub server: Option<Server>,
+    /// What the server's counters gained, where its metrics address was given.
+    pub counters: BTreeMap<String, f64>,
+}
+
+/// What the server used for a run, with the work that it still did for the orders after their answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Server {
+    /// Processor time.
+    pub cpu_seconds: f64,
+    /// Processor time for each 1,000 orders that got an answer.
+    pub cpu_seconds_per_1000: f64,
+    /// How long after the last answer it was at rest.
+    pub settled_seconds: f64,
+    /// Memory at the end; absent when only metrics were read.
+    pub rss_bytes: Option<u64>,
+    /// The most memory it ever had, since its start.
+    pub rss_peak_bytes: Option<u64>,
+}
+
+/// A process that is asked for nothing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Idle {
+    /// How long it was watched.
+    pub seconds: f64,
+    /// Processor time as a share of one core.
+    pub cpu_percent: f64,
+    /// Memory at the end.
+    pub rss_bytes: u64,
+    /// The most memory it ever had.
+    pub rss_peak_bytes: u64,
+}
+
+/// A start, as clients see it. Times count from the instant that was given, in milliseconds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct First {
+    /// Orders that were tried, each until it was validated.
+    pub orders: u64,
+    /// Until the first one was accepted.
+    pub created_ms: u64,
+    /// Until the first one was validated.
+    pub validated_ms: u64,
+    /// Until all of them were: with many orders, until every partition works.
+    pub all_validated_ms: u64,
+}
+
+/// What durability costs on a disk.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Disk {
+    /// Bytes that were appended before each fsync.
+    pub append_bytes: usize,
+    /// One append with its fdatasync.
+    pub fsync_ms: Quantiles,
+}
+
+/// To the sixth digit: more would be noise, and would not survive a JSON file exactly.
+pub(crate) fn rounded(value: f64) -> f64 {
+    (value * 1e6).round() / 1e6
+}
+
+impl Report {
+    /// A result of this machine, now.
+    pub fn new(label: &str, figures: Figures) -> Self {
+        Self {
+            label: label.to_owned(),
+            finished_unix_ms: machine::now_unix_ms(),
+            commit: machine::commit(),
+            machine: Machine::this(),
+            figures,
+        }
+    }
+
+    /// Writes it to a file, where one is wanted.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn save(&self, file: Option<&Path>) -> anyhow::Result<()> {
+        file.map_or(Ok(()), |file| save_all(std::slice::from_ref(self), file))
+    }
+}
+
+/// Writes results into one file: an object when it is one, else an array.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn save_all(reports: &[Report], file: &Path) -> anyhow::Result<()> {
+    let mut text = match reports {
+        [report] => serde_json::to_string_pretty(report)?,
+        reports => serde_json::to_string_pretty(reports)?,
+    };
+    text.push('\n');
+    fs::write(file, text).with_context(|| format!("{} cannot be written", file.display()))
+}
+
+/// Reads the results in a file.
+///
+/// # Errors
+/// When it cannot be read, or holds something else.
+pub fn load(file: &Path) -> anyhow::Result<Vec<Report>> {
+    let text = fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
+    let parsed = if text.trim_start().starts_with('[') {
+        serde_json::from_str(&text)
+    } else {
+        serde_json::from_str(&text).map(|report| vec![report])
+    };
+    parsed.with_context(|| format!("{} is no result of loadtest", file.display()))
+}
