@@ -13,6 +13,7 @@ mod directory;
 mod durable;
 mod engine;
 mod error;
+mod files;
 mod layer;
 mod memory;
 mod merge;

@@ -31,7 +31,7 @@ pub struct Identity {
 pub enum Opened {
     /// There was no store; it starts empty and without a checkpoint.
     Fresh,
-    /// The store holds what an earlier one held, up to [`Store::checkpoint`]; every row was read and verified.
+    /// The store holds what an earlier one held, up to [`Store::checkpoint`], and was verified.
     Resumed,
     /// There was a store that cannot be used. It was emptied; restore it from the changelog.
     Rebuilt {

@@ -23,13 +23,21 @@ pub struct Config {
     /// Bytes of recent changes that one store gathers in memory before it writes them to disk. Twice as much may be in use
     /// while a write is under way.
     pub memtable_bytes: usize,
+    /// Whether an open reads all rows and compares them with the digest that was written with them. It compares every byte
+    /// of the files with its checksum in any case; this finds, in addition, faults of the storage engine itself.
+    pub verify_rows: bool,
 }
 
 impl Config {
-    /// The defaults, in `directory`: 32 MiB of cache, 1 MiB of recent changes per store.
+    /// The defaults, in `directory`: 32 MiB of cache, 1 MiB of recent changes per store, rows are verified.
     #[must_use]
     pub fn new(directory: impl Into<PathBuf>) -> Self {
-        Self { directory: directory.into(), cache_bytes: 32 * 1024 * 1024, memtable_bytes: 1024 * 1024 }
+        Self {
+            directory: directory.into(),
+            cache_bytes: 32 * 1024 * 1024,
+            memtable_bytes: 1024 * 1024,
+            verify_rows: true,
+        }
     }
 }
 
@@ -74,7 +82,7 @@ impl Stores {
         Ok(Self { shared: Arc::new(Shared { config, cache, background, open: Mutex::default(), _lock: lock }) })
     }
 
-    /// Opens the store of a task, reading and verifying every row of it. Stores of different tasks may be opened on several
+    /// Opens the store of a task and verifies it (see [`Config::verify_rows`]). Stores of different tasks may be opened on several
     /// threads at a time. Anything that cannot be trusted is emptied: see [`Opened`].
     ///
     /// # Errors
@@ -90,7 +98,7 @@ impl Stores {
         let resumed = if directory.gives_up() {
             Err(tables.damaged("it was damaged when last used, or its last open did not finish".to_owned()))
         } else {
-            tables.resume()
+            tables.resume(self.shared.config.verify_rows)
         };
         let reason = match resumed {
             Ok(Some(state)) => return Ok((self.store(tables, state, registration), Opened::Resumed)),
