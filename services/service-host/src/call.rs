@@ -197,3 +197,6 @@ fn put_status(problem: Problem, headers: &mut HeaderMap) {
         headers.insert(Status::GRPC_STATUS, HeaderValue::from(i32::from(status.code())));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,11 +9,14 @@ pub mod config;
 pub mod diagnostics;
 mod error;
 mod faults;
+pub mod files;
 pub mod grpc_timeout;
 pub mod headers;
 pub mod metrics;
 pub mod owner;
 mod problems;
+#[cfg(test)]
+mod recorded;
 pub mod reply;
 pub mod server;
 pub mod shutdown;

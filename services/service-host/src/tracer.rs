@@ -97,42 +97,8 @@ impl Tracer for SpanTracer {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
-
-    use opentelemetry::trace::TracerProvider;
-    use opentelemetry_sdk::error::OTelSdkResult;
-    use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
-    use tracing_subscriber::layer::SubscriberExt;
-
     use super::*;
-
-    #[derive(Debug, Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<SpanData>>>);
-
-    impl SpanExporter for Kept {
-        async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-            self.0.lock().unwrap().extend(batch);
-            Ok(())
-        }
-    }
-
-    /// What `make` records.
-    fn recorded(make: impl FnOnce()) -> Vec<SpanData> {
-        let kept = Kept::default();
-        let provider = SdkTracerProvider::builder().with_simple_exporter(kept.clone()).build();
-        let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), make);
-        provider.force_flush().unwrap();
-        let spans = kept.0.lock().unwrap();
-        spans.clone()
-    }
-
-    fn attribute(span: &SpanData, key: &str) -> Option<String> {
-        span.attributes
-            .iter()
-            .find(|attribute| attribute.key.as_str() == key)
-            .map(|attribute| attribute.value.to_string())
-    }
+    use crate::recorded::{attribute, recorded};
 
     const WORK: Work<'_> =
         Work { service: "orders", partition: 3, operation: "process", name: "shipments", key: b"o-1" };

@@ -103,7 +103,7 @@ impl Default for LimitsConfig {
     fn default() -> Self {
         Self {
             message_bytes_max: 1 << 20,
-            connections_max: 4096,
+            connections_max: 16_384,
             streams_per_connection_max: 1000,
             calls_max: 50_000,
             header_bytes_max: 16 << 10,

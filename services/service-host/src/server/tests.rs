@@ -6,6 +6,7 @@ mod misuse;
 
 use std::time::Duration;
 
+use prost::Message as _;
 use proto::orders::v1::order_service_server::{OrderService, OrderServiceServer};
 use proto::orders::v1::{
     CancelOrderRequest, CancelOrderResponse, CreateOrderRequest, CreateOrderResponse, GetOrderRequest,
@@ -166,6 +167,24 @@ async fn reflection_answers_in_both_versions() {
         let names: Vec<_> = list.service.iter().map(|service| service.name.as_str()).collect();
         assert!(names.contains(&"ordermesh.orders.v1.OrderService"), "{names:?}");
         assert!(names.contains(&"grpc.health.v1.Health"), "{names:?}");
+
+        // As tools do: the file of a service, then each file that it needs.
+        let mut wanted = vec![MessageRequest::FileContainingSymbol("ordermesh.orders.v1.OrderService".into())];
+        let mut files = std::collections::BTreeSet::new();
+        while let Some(request) = wanted.pop() {
+            let request = ServerReflectionRequest { message_request: Some(request), ..Default::default() };
+            let answer: ServerReflectionResponse = client.call(&path, &[], &request).await.unwrap();
+            let Some(MessageResponse::FileDescriptorResponse(found)) = answer.message_response else {
+                panic!("{request:?}: {answer:?}")
+            };
+            for file in found.file_descriptor_proto {
+                let file = prost_types::FileDescriptorProto::decode(file.as_slice()).unwrap();
+                if files.insert(file.name().to_owned()) {
+                    wanted.extend(file.dependency.into_iter().map(MessageRequest::FileByFilename));
+                }
+            }
+        }
+        assert!(files.contains("google/protobuf/timestamp.proto") && files.len() > 5, "{files:?}");
     }
     server.stop().await;
 }
