@@ -96,7 +96,8 @@ pub(crate) fn state_filter(value: i32) -> Result<Option<State>, ()> {
 pub(crate) fn problem(refusal: &Refusal, order_id: &str, product_id: &str) -> Problem {
     match refusal {
         Refusal::TooMany { needed, manufactured } => {
-            let message = format!("{manufactured} of the {needed} pieces of {product_id} are made already");
+            let message =
+                format!("more pieces of {product_id} than needed: {needed} needed, {manufactured} made before");
             Problem::refused("TOO_MANY", message).with("needed", needed).with("manufactured", manufactured)
         }
         Refusal::NotOnWorkOrder => {
