@@ -241,6 +241,16 @@ impl Store for DurableStore {
         Ok(())
     }
 
+    fn begin_flush(&mut self) {
+        if let Some(Ok(state)) = self.frozen.as_ref().and_then(|frozen| frozen.outcome()) {
+            self.thaw(state);
+        }
+        // A layer that is on its way, or could not be written, comes first; the next apply or flush sees to it.
+        if self.frozen.is_none() && !self.active.is_empty() {
+            self.freeze();
+        }
+    }
+
     fn close(mut self: Box<Self>) -> Result<(), Error> {
         self.flush()
     }

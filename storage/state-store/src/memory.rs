@@ -112,6 +112,8 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    fn begin_flush(&mut self) {}
+
     fn close(self: Box<Self>) -> Result<(), Error> {
         Ok(())
     }

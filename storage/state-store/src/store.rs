@@ -98,6 +98,10 @@ pub trait Store: Send {
     /// [`Error::Io`] if the disk refuses; the changes stay readable and the next flush tries again.
     fn flush(&mut self) -> Result<(), Error>;
 
+    /// Begins to write what was applied so far, and does not wait. For idle moments and timers: it bounds what a killed
+    /// process has to read again from the changelog.
+    fn begin_flush(&mut self);
+
     /// Flushes and closes. Dropping a store instead loses what was not flushed, nothing else.
     ///
     /// # Errors

@@ -10,22 +10,20 @@
 //! What always holds: the state row describes exactly the rows of its own ingestion and all before it. One thread at a time
 //! writes; reads and a compaction may go on beside it.
 
-use std::collections::HashSet;
-use std::fs;
-use std::ops::RangeInclusive;
+mod verify;
+mod write;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use fjall::compaction::Leveled;
-use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions};
 
-use crate::directory::{Phase, TaskDirectory, io_error};
-use crate::layer::Layer;
-use crate::state::State;
-use crate::store::{Identity, Pair, check_limits};
-use crate::{Error, engine, files};
+use crate::directory::{Phase, TaskDirectory};
+use crate::store::{Identity, Pair};
+use crate::{Error, engine};
 
 const ROW: u8 = 0x00;
 const BEHIND_ROWS: [u8; 1] = [ROW + 1];
@@ -37,11 +35,6 @@ const SHORT_KEY_BYTES: usize = 96;
 const OPEN_FILES_MAX: usize = 16;
 /// Size of one table. fjall's own 64 MiB would rewrite up to 256 MiB for every few layers.
 const TABLE_BYTES: u64 = 8 * 1024 * 1024;
-/// Layers on disk that are worth merging, and how many there may be before writing waits for merging.
-const LAYERS_TO_COMPACT: usize = 4;
-const LAYERS_MAX: usize = 24;
-/// Steps of one compaction: from memory's layers to the first level, and on to the next ones.
-const COMPACTION_STEPS_MAX: usize = 4;
 
 /// The blocks that all databases of the process keep in memory. The type of the cache has no public name; a whole
 /// configuration carries it.
@@ -53,9 +46,6 @@ impl SharedCache {
         Self(Database::builder(directory).cache_size(bytes).into_config())
     }
 }
-
-/// Writes one row, or the deletion of one.
-type WriteRow<'a> = dyn FnMut(&[u8], Option<&[u8]>) -> Result<(), Error> + 'a;
 
 /// The tables of one task.
 pub(crate) struct Tables {
@@ -91,28 +81,6 @@ impl Tables {
         }
     }
 
-    /// Opens the tables that are there, compares every byte of them with its checksum and, if wanted, every row with the
-    /// digest. No state says that nothing was ever written.
-    pub(crate) fn resume(&self, verify_rows: bool) -> Result<Option<State>, Error> {
-        let unfinished = self.directory.unfinished_opens();
-        self.directory.mark(Phase::Metadata, unfinished)?;
-        let state = self.check_manifests().and_then(|()| {
-            let engine = self.open_engine()?;
-            self.directory.mark(Phase::Rows, unfinished)?;
-            self.check_sequence(engine)?;
-            self.check_tables(&engine.keyspace)?;
-            let state = self.read_state(&engine.keyspace)?;
-            if verify_rows {
-                self.check_rows(&engine.keyspace, state.as_ref())?;
-            }
-            Ok(state)
-        });
-        if !matches!(state, Err(Error::Damaged { .. })) {
-            self.directory.unmark()?;
-        }
-        state
-    }
-
     fn open_engine(&self) -> Result<&Engine, Error> {
         if let Some(engine) = self.engine.get() {
             return Ok(engine);
@@ -130,74 +98,6 @@ impl Tables {
             Ok(Engine { keyspace, database })
         })?;
         Ok(self.engine.get_or_init(|| engine))
-    }
-
-    /// Creates the database if there is none. What an attempt leaves behind is deleted, so the next one starts anew.
-    fn engine_for_writing(&self) -> Result<&Engine, Error> {
-        if self.engine.get().is_none() {
-            self.directory.create()?;
-        }
-        self.open_engine().inspect_err(|_| {
-            if let Err(error) = self.directory.wipe() {
-                tracing::warn!(
-                    task = self.task(),
-                    error = &error as &dyn std::error::Error,
-                    "cannot delete a new store"
-                );
-            }
-        })
-    }
-
-    fn check_manifests(&self) -> Result<(), Error> {
-        let checked = files::check_manifests(&self.path).map_err(io_error("read", &self.path))?;
-        checked.map_err(|detail| self.damaged(detail))
-    }
-
-    /// fjall orders the versions of a row by number, and without its journal, though that is empty, it starts to count anew:
-    /// then old versions would hide new ones.
-    fn check_sequence(&self, engine: &Engine) -> Result<(), Error> {
-        let tree = &engine.keyspace.tree;
-        if tree.get_highest_persisted_seqno().is_some_and(|used| used >= engine.database.supervisor.seqno.get()) {
-            return Err(self.damaged("its journal is missing".to_owned()));
-        }
-        if tree.get_highest_memtable_seqno().is_some() {
-            return Err(self.damaged("its journal has content that was never written".to_owned()));
-        }
-        Ok(())
-    }
-
-    fn check_tables(&self, keyspace: &Keyspace) -> Result<(), Error> {
-        for table in keyspace.tree.current_version().iter_tables() {
-            let found = self.call("read", || Ok(files::checksum(&table.path)?))?;
-            if found != table.checksum().into_u128() {
-                return Err(self.damaged(format!("table {} does not have its checksum", table.id())));
-            }
-        }
-        Ok(())
-    }
-
-    fn read_state(&self, keyspace: &Keyspace) -> Result<Option<State>, Error> {
-        let Some(stored) = self.call("read", || keyspace.get(STATE_KEY))? else { return Ok(None) };
-        let state = State::decode(&stored).map_err(|detail| self.damaged(detail))?;
-        state.check_identity(&self.identity).map_err(|detail| self.damaged(detail))?;
-        Ok(Some(state))
-    }
-
-    /// Reads all rows and compares them with the state row.
-    fn check_rows(&self, keyspace: &Keyspace, state: Option<&State>) -> Result<(), Error> {
-        let mut found = State::new(&self.identity);
-        self.call("read", || {
-            for row in keyspace.range([ROW]..BEHIND_ROWS) {
-                let (key, value) = row.into_inner()?;
-                found.change(&key[1..], None, Some(&value));
-            }
-            Ok(())
-        })?;
-        let written = state.map_or((0, 0), |state| (state.rows, state.digest));
-        if (found.rows, found.digest) == written {
-            return Ok(());
-        }
-        Err(self.damaged(format!("{} rows were found, which do not add up to the {} written", found.rows, written.0)))
     }
 
     pub(crate) fn task(&self) -> &str {
@@ -225,128 +125,6 @@ impl Tables {
         let to = to.map_or_else(|| BEHIND_ROWS.to_vec(), row_key);
         let rows = self.call("read", || Ok(engine.keyspace.range(row_key(from)..to)))?;
         Ok(TableRange { tables: self, rows: Some(rows) })
-    }
-
-    /// Writes a layer as one unit, on top of what `before` describes, and returns the state after it. Durable when it returns.
-    pub(crate) fn write(&self, layer: &Layer, before: &State) -> Result<State, Error> {
-        self.ingest(|write| {
-            let mut state = before.clone();
-            state.checkpoint = layer.checkpoint().cloned();
-            for (key, new) in layer.iter() {
-                let old = self.get(key)?;
-                state.change(key, old.as_deref(), new.map(|new| &new[..]));
-                // A row that came and went within the layer, or did not change in the end, leaves no trace.
-                if old.as_ref() != new {
-                    write(key, new.map(|new| &new[..]))?;
-                }
-            }
-            Ok(state)
-        })
-    }
-
-    /// Writes sorted rows into empty tables as one unit.
-    pub(crate) fn load(&self, sorted: &mut dyn Iterator<Item = Pair>, checkpoint: &[u8]) -> Result<State, Error> {
-        self.ingest(|write| {
-            let mut state = State::new(&self.identity);
-            state.checkpoint = Some(Bytes::copy_from_slice(checkpoint));
-            let mut last: Option<Bytes> = None;
-            for (position, (key, value)) in (0_u64..).zip(sorted) {
-                check_limits(&key, Some(&value))?;
-                if last.as_ref().is_some_and(|last| *last >= key) {
-                    return Err(Error::Unsorted { position });
-                }
-                state.change(&key, None, Some(&value));
-                write(&key, Some(&value))?;
-                last = Some(key);
-            }
-            Ok(state)
-        })
-    }
-
-    /// Runs one ingestion: the rows that `fill` writes, in ascending order, then the state that it returns.
-    fn ingest(&self, fill: impl FnOnce(&mut WriteRow<'_>) -> Result<State, Error>) -> Result<State, Error> {
-        let _writing = lock(&self.writing);
-        let engine = self.engine_for_writing()?;
-        let first = engine.keyspace.tree.next_table_id();
-        let written = self.ingest_into(&engine.keyspace, fill);
-        if written.is_err() {
-            self.delete_leftovers(engine, first);
-        }
-        written
-    }
-
-    fn ingest_into(
-        &self,
-        keyspace: &Keyspace,
-        fill: impl FnOnce(&mut WriteRow<'_>) -> Result<State, Error>,
-    ) -> Result<State, Error> {
-        let mut ingestion = self.call("write", || keyspace.start_ingestion())?;
-        let state = fill(&mut |key, value| {
-            self.call("write", || match value {
-                Some(value) => ingestion.write(row_key(key), value),
-                None => ingestion.write_tombstone(row_key(key)),
-            })
-        })?;
-        let encoded = state.encode().map_err(|detail| self.damaged(detail))?;
-        self.call("write", || {
-            ingestion.write(STATE_KEY, encoded)?;
-            ingestion.finish()
-        })?;
-        Ok(state)
-    }
-
-    /// Deletes the files of an ingestion that failed: fjall would do so at the next open only, and the disk may be full.
-    fn delete_leftovers(&self, engine: &Engine, first: u64) {
-        // A compaction takes numbers of the same row for its files.
-        let _compacting = lock(&self.compacting);
-        let deleted = self.call("clean up", || {
-            let tree = &engine.keyspace.tree;
-            let numbers: RangeInclusive<u64> = first..=tree.next_table_id();
-            let used: HashSet<u64> = tree.current_version().iter_tables().map(|table| table.id()).collect();
-            for number in numbers.filter(|number| !used.contains(number)) {
-                let file = engine.keyspace.path().join("tables").join(number.to_string());
-                if file.try_exists()? {
-                    fs::remove_file(file)?;
-                }
-            }
-            Ok(())
-        });
-        if let Err(error) = deleted {
-            tracing::warn!(task = self.task(), error = &error as &dyn std::error::Error, "leftover files stay");
-        }
-    }
-
-    /// Whether there is something to merge.
-    pub(crate) fn wants_compaction(&self) -> bool {
-        self.layers_on_disk() >= LAYERS_TO_COMPACT
-    }
-
-    /// Whether merging is so far behind that writing must wait for it.
-    pub(crate) fn is_overgrown(&self) -> bool {
-        self.layers_on_disk() >= LAYERS_MAX
-    }
-
-    fn layers_on_disk(&self) -> usize {
-        self.engine.get().map_or(0, |engine| engine.keyspace.tree.l0_run_count())
-    }
-
-    /// Merges what is worth merging.
-    pub(crate) fn compact(&self) -> Result<(), Error> {
-        let Some(engine) = self.engine.get() else { return Ok(()) };
-        let _compacting = lock(&self.compacting);
-        for _ in 0..COMPACTION_STEPS_MAX {
-            let merged = self.call("compact", || {
-                let tree = &engine.keyspace.tree;
-                let version = tree.current_version().id();
-                let collectable = engine.database.supervisor.snapshot_tracker.get_seqno_safe_to_gc();
-                tree.compact(Arc::clone(&engine.keyspace.config.compaction_strategy) as _, collectable)?;
-                Ok(tree.current_version().id() != version)
-            })?;
-            if !merged {
-                break;
-            }
-        }
-        Ok(())
     }
 
     pub(crate) fn disk_bytes(&self) -> u64 {

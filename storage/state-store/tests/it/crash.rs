@@ -6,7 +6,7 @@ use std::path::Path;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use state_store::{Error, MemoryStore, Opened, Store};
+use state_store::{Error, Identity, MemoryStore, Opened, Store};
 
 use crate::child;
 use crate::rows::{
@@ -93,6 +93,10 @@ pub(crate) fn fill_the_disk(directory: &Path) {
     }
     assert_same(store.as_ref(), &store_after(number));
     assert!(files_of_tables(directory) < 20, "failed writes leave files behind");
+    let (mut fresh, _) = stores.open_store(&Identity { task: "new".to_owned(), format: 1 }).unwrap();
+    fresh.apply(&changes_of(1), &checkpoint_of(1)).unwrap();
+    assert!(matches!(fresh.flush().unwrap_err(), Error::Io { .. }));
+    assert_same(fresh.as_ref(), &store_after(1));
 
     let hard = getrlimit(Resource::Fsize).maximum;
     setrlimit(Resource::Fsize, Rlimit { current: hard, maximum: hard }).unwrap();
@@ -101,6 +105,10 @@ pub(crate) fn fill_the_disk(directory: &Path) {
     let (store, opened) = stores.open_store(&identity()).unwrap();
     assert_eq!(opened, Opened::Resumed);
     assert_same(store.as_ref(), &store_after(number + 1));
+    fresh.close().unwrap();
+    let (fresh, opened) = stores.open_store(&Identity { task: "new".to_owned(), format: 1 }).unwrap();
+    assert_eq!(opened, Opened::Resumed);
+    assert_same(fresh.as_ref(), &store_after(1));
     println!("\nwent on after {number}");
 }
 

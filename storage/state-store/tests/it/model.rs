@@ -17,6 +17,7 @@ enum Step {
     Get(Bytes),
     Scan { from: Bytes, to: Option<Bytes>, limit: usize, reverse: bool },
     Flush,
+    BeginFlush,
     Digest,
     CloseAndOpen,
     DropAndOpen,
@@ -38,6 +39,7 @@ fn step() -> Union<BoxedStrategy<Step>> {
         (6, key().prop_map(Step::Get).boxed()),
         (6, scan.prop_map(|(from, to, limit, reverse)| Step::Scan { from, to, limit, reverse }).boxed()),
         (1, Just(Step::Flush).boxed()),
+        (2, Just(Step::BeginFlush).boxed()),
         (1, Just(Step::Digest).boxed()),
         (1, Just(Step::CloseAndOpen).boxed()),
         (1, Just(Step::DropAndOpen).boxed()),
@@ -70,6 +72,7 @@ fn run(steps: Vec<Step>) {
                 assert_eq!(found, scan(&model, &from, to.as_deref(), limit, reverse));
             }
             Step::Flush => store.flush().unwrap(),
+            Step::BeginFlush => store.begin_flush(),
             Step::Digest => assert_eq!(store.digest().unwrap(), model.digest().unwrap()),
             Step::CloseAndOpen => {
                 store.close().unwrap();
