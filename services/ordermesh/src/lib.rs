@@ -11,5 +11,5 @@ mod sample;
 pub use config::{BrokerConfig, Config, MeshConfig, StoreConfig, Sync, TasksConfig};
 pub use data::{DataDirectory, DataError};
 pub use instance::{Instance, Setup, StartError, Stopped};
-pub use roles::key_name;
+pub use roles::{definitions, key_name};
 pub use sample::{Sample, load_sample};

@@ -16,7 +16,8 @@ use tower::Service;
 use crate::Config;
 
 /// What the tasks of all roles do.
-pub(crate) fn definitions(config: &Config) -> Vec<Definition> {
+#[must_use]
+pub fn definitions(config: &Config) -> Vec<Definition> {
     vec![
         orders::definition(&config.orders),
         validation::definition(&config.validation),
