@@ -1,3 +1,5 @@
+//! The codec against the protocol crate, byte for byte, and against damaged batches.
+
 use kafka_protocol::indexmap::IndexMap;
 use kafka_protocol::protocol::StrBytes;
 use kafka_protocol::records as kafka;
