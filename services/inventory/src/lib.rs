@@ -37,5 +37,5 @@ pub fn definition(config: &Config) -> Definition {
 /// The gRPC service in front of the tasks.
 #[must_use]
 pub fn server(owner: Owner, config: &Config) -> InventoryServiceServer<Inventory> {
-    InventoryServiceServer::new(Inventory::new(owner, config.clone()))
+    InventoryServiceServer::new(Inventory::new(owner.keyed_by("product_id"), config.clone()))
 }

@@ -38,5 +38,5 @@ pub fn definition(config: &Config) -> Definition {
 /// The gRPC service in front of the tasks.
 #[must_use]
 pub fn server(owner: Owner, config: &Config) -> ManufacturingServiceServer<Manufacturing> {
-    ManufacturingServiceServer::new(Manufacturing::new(owner, config.clone()))
+    ManufacturingServiceServer::new(Manufacturing::new(owner.keyed_by("order_id"), config.clone()))
 }

@@ -43,5 +43,5 @@ pub fn definition(_config: &Config) -> Definition {
 /// The gRPC service in front of the tasks.
 #[must_use]
 pub fn server(owner: Owner, config: &Config) -> OrderServiceServer<Orders> {
-    OrderServiceServer::new(Orders::new(owner, config.clone()))
+    OrderServiceServer::new(Orders::new(owner.keyed_by("order_id"), config.clone()))
 }

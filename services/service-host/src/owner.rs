@@ -5,6 +5,7 @@
 
 mod deadline;
 mod page;
+mod refusals;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,11 +16,13 @@ use proto::mesh::v1::read_consistency::Bound;
 use proto::mesh::v1::{ReadConsistency, Role, ServedBy};
 use task_runtime::{CallError, Command, Consistency, Handle, Position, StoreId, TRACE_HEADER, Tasks, View};
 use tonic::metadata::MetadataMap;
+use tracing::Span;
 
 pub use deadline::Deadline;
 pub use page::{Listed, Page};
+pub use refusals::unreadable;
 
-use crate::{Chain, Code, ConsistencyToken, Problem, reply, token};
+use crate::{ConsistencyToken, Problem, reply};
 
 /// How long a wait lasts when the caller gives no deadline.
 pub const WAIT_MAX_DEFAULT: Duration = Duration::from_secs(600);
@@ -30,6 +33,7 @@ pub struct Owner {
     tasks: Tasks,
     instance: Arc<str>,
     wait_max: Duration,
+    key_name: &'static str,
 }
 
 /// A command on its way to its task.
@@ -74,7 +78,14 @@ pub const STAGE_UNKNOWN: &str = "UNKNOWN";
 impl Owner {
     /// The owner's side of the service whose tasks these are; `instance` names the process to clients.
     pub fn new(tasks: Tasks, instance: impl Into<Arc<str>>) -> Self {
-        Self { tasks, instance: instance.into(), wait_max: WAIT_MAX_DEFAULT }
+        Self { tasks, instance: instance.into(), wait_max: WAIT_MAX_DEFAULT, key_name: "key" }
+    }
+
+    /// The same, with the name that its keys have on the spans of calls: `order_id`, `product_id`.
+    #[must_use]
+    pub fn keyed_by(mut self, key_name: &'static str) -> Self {
+        self.key_name = key_name;
+        self
     }
 
     /// The same with another limit for waits of callers without a deadline.
@@ -93,7 +104,7 @@ impl Owner {
         metadata: &MetadataMap,
         call: Call,
     ) -> Result<Answer<R>, Problem> {
-        let partition = self.tasks.partition_of(&call.key);
+        let partition = self.partition_of(&call.key);
         let handle = self.tasks.for_partition(partition)?;
         let request_id = (!call.request_id.is_empty()).then_some(call.request_id);
         // Kept for the answer to a misuse; requests without an id cannot be misused.
@@ -109,7 +120,7 @@ impl Owner {
         };
         let committed = handle.execute(command).await.map_err(|error| match (error, repeatable) {
             (CallError::RequestIdReused, Some(id)) => Problem::request_id_reused(&id),
-            (CallError::Stopped { .. }, None) => outcome_unknown_for_ever(),
+            (CallError::Stopped { .. }, None) => refusals::outcome_unknown_for_ever(),
             (error, _) => Problem::from(error),
         })?;
         Ok(Answer { value: reply::decode(committed.reply)?, partition, position: committed.position })
@@ -129,7 +140,7 @@ impl Owner {
         R: Send + 'static,
         F: FnOnce(&View<'_>) -> Result<R, Problem> + Send + 'static,
     {
-        self.read_partition(self.tasks.partition_of(key), consistency, read).await
+        self.read_partition(self.partition_of(key), consistency, read).await
     }
 
     /// Reads a page of the partition that `page` names. Returns its items and the token of the next page.
@@ -170,7 +181,7 @@ impl Owner {
         R: Send + 'static,
         F: FnMut(&View<'_>) -> Result<Look<R>, Problem> + Send + 'static,
     {
-        let partition = self.tasks.partition_of(key);
+        let partition = self.partition_of(key);
         let handle = self.tasks.for_partition(partition)?;
         let reached = Arc::new(Mutex::new(STAGE_UNKNOWN));
         let stage = Arc::clone(&reached);
@@ -207,6 +218,15 @@ impl Owner {
             lag_ms: 0,
             partition: i32::try_from(answer.partition).unwrap_or(i32::MAX),
         }
+    }
+
+    /// The partition of a key, which is noted on the span of the call.
+    fn partition_of(&self, key: &[u8]) -> u32 {
+        let span = Span::current();
+        if !span.is_disabled() {
+            span.record(self.key_name, String::from_utf8_lossy(key).as_ref());
+        }
+        self.tasks.partition_of(key)
     }
 
     async fn read_partition<R, F>(
@@ -261,40 +281,5 @@ impl Owner {
 /// # Errors
 /// PARTITION_REBALANCING when the store is damaged: its task rebuilds it.
 pub fn row(view: &View<'_>, store: StoreId, key: &[u8]) -> Result<Option<Bytes>, Problem> {
-    view.get(store, key).map_err(|error| damaged(store, &error))
-}
-
-/// What a caller is told of a row or an entry that cannot be read: a bug, of which the log says more.
-pub fn unreadable(what: &'static str, error: &impl std::error::Error) -> Problem {
-    tracing::error!(what, error = %Chain(error), "stored bytes are unreadable");
-    Problem::internal()
-}
-
-fn damaged(store: StoreId, error: &impl std::error::Error) -> Problem {
-    tracing::warn!(store = store.name(), error = %Chain(error), "store is damaged, its task will rebuild it");
-    Problem::new(Code::Unavailable, "PARTITION_REBALANCING", "the partition is being restored")
-        .retry_after(Duration::from_secs(1))
-}
-
-impl From<CallError> for Problem {
-    fn from(error: CallError) -> Self {
-        match error {
-            CallError::Overloaded { .. } => Self::overloaded("the partition"),
-            CallError::NotOwner { service, partition } => Self::not_owner(service, partition, None, None),
-            CallError::Stopped { .. } => Self::outcome_unknown(),
-            CallError::RequestIdReused => Self::request_id_reused(""),
-            CallError::NotUpToBound => Self::not_up_to_bound(),
-            CallError::ForeignPosition => token::foreign_life("consistency.at_least"),
-            CallError::Poison(_) => {
-                tracing::error!(%error, "request failed");
-                Self::internal()
-            }
-        }
-    }
-}
-
-/// Nobody can find out what became of a command without a request id, so that no advice to try again is given.
-fn outcome_unknown_for_ever() -> Problem {
-    let message = "the owner stopped before it answered; without a request_id the outcome stays unknown";
-    Problem::new(Code::Unavailable, "OUTCOME_UNKNOWN", message).with("outcome", "unknown")
+    view.get(store, key).map_err(|error| refusals::damaged(store, &error))
 }

@@ -36,5 +36,5 @@ pub fn definition(_config: &Config) -> Definition {
 /// The gRPC service in front of the tasks.
 #[must_use]
 pub fn server(owner: Owner, config: &Config) -> ShippingServiceServer<Shipping> {
-    ShippingServiceServer::new(Shipping::new(owner, config.clone()))
+    ShippingServiceServer::new(Shipping::new(owner.keyed_by("order_id"), config.clone()))
 }

@@ -41,5 +41,5 @@ pub fn definition(config: &Config) -> Definition {
 /// The gRPC service in front of the tasks.
 #[must_use]
 pub fn server(owner: Owner, config: &Config) -> ValidationServiceServer<Validations> {
-    ValidationServiceServer::new(Validations::new(owner, config.required()))
+    ValidationServiceServer::new(Validations::new(owner.keyed_by("order_id"), config.required()))
 }

@@ -83,8 +83,9 @@ impl Page {
         while items.len() < self.size && rows_left > 0 {
             let limit = chunk.min(rows_left);
             // One row more tells whether this is the end.
-            let rows =
-                view.scan(store, prefix, after.as_deref(), limit + 1).map_err(|error| super::damaged(store, &error))?;
+            let rows = view
+                .scan(store, prefix, after.as_deref(), limit + 1)
+                .map_err(|error| super::refusals::damaged(store, &error))?;
             let (fetched, mut looked_at) = (rows.len().min(limit), 0);
             let is_last_chunk = rows.len() <= limit;
             for (key, value) in rows.into_iter().take(limit) {

@@ -1,0 +1,43 @@
+//! What callers are told when a task does not answer, or answers with what nobody can read.
+
+use std::time::Duration;
+
+use task_runtime::{CallError, StoreId};
+
+use crate::{Chain, Code, Problem, token};
+
+/// What a caller is told of a row or an entry that cannot be read: a bug, of which the log says more.
+pub fn unreadable(what: &'static str, error: &impl std::error::Error) -> Problem {
+    tracing::error!(what, error = %Chain(error), "stored bytes are unreadable");
+    Problem::internal()
+}
+
+/// What a caller is told of a store that failed: its task rebuilds it, which takes a moment.
+pub(super) fn damaged(store: StoreId, error: &impl std::error::Error) -> Problem {
+    tracing::warn!(store = store.name(), error = %Chain(error), "store is damaged, its task will rebuild it");
+    Problem::new(Code::Unavailable, "PARTITION_REBALANCING", "the partition is being restored")
+        .retry_after(Duration::from_secs(1))
+}
+
+impl From<CallError> for Problem {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Overloaded { .. } => Self::overloaded("the partition"),
+            CallError::NotOwner { service, partition } => Self::not_owner(service, partition, None, None),
+            CallError::Stopped { .. } => Self::outcome_unknown(),
+            CallError::RequestIdReused => Self::request_id_reused(""),
+            CallError::NotUpToBound => Self::not_up_to_bound(),
+            CallError::ForeignPosition => token::foreign_life("consistency.at_least"),
+            CallError::Poison(_) => {
+                tracing::error!(%error, "request failed");
+                Self::internal()
+            }
+        }
+    }
+}
+
+/// Nobody can find out what became of a command without a request id, so that no advice to try again is given.
+pub(super) fn outcome_unknown_for_ever() -> Problem {
+    let message = "the owner stopped before it answered; without a request_id the outcome stays unknown";
+    Problem::new(Code::Unavailable, "OUTCOME_UNKNOWN", message).with("outcome", "unknown")
+}
