@@ -35,3 +35,19 @@ impl Config {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_in_order_and_nonsense_is_not() {
+        assert_eq!(Config::default().check(), Ok(()));
+        for lines_max in [0, 1_001] {
+            assert!(Config { lines_max, ..Config::default() }.check().is_err());
+        }
+        for list_rows_max in [0, 100_001] {
+            assert!(Config { list_rows_max, ..Config::default() }.check().is_err());
+        }
+    }
+}

@@ -104,3 +104,24 @@ impl RequiredCheck {
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_in_order_and_nonsense_is_not() {
+        assert_eq!(Config::default().check(), Ok(()));
+        assert!(Config { required_checks: Vec::new(), ..Config::default() }.check().is_err());
+        assert!(Config { timeout: Duration::ZERO, ..Config::default() }.check().is_err());
+        assert!(Config { fraud_gap: Duration::MAX, ..Config::default() }.check().is_err());
+        assert!(Config { fraud_limit_major_units: 0, ..Config::default() }.check().is_err());
+    }
+
+    #[test]
+    fn a_check_that_is_named_twice_is_required_once() {
+        let checks = vec![RequiredCheck::Inventory, RequiredCheck::Details, RequiredCheck::Inventory];
+        let config = Config { required_checks: checks, ..Config::default() };
+        assert_eq!(config.required(), [Check::Details, Check::Inventory]);
+    }
+}

@@ -46,3 +46,6 @@ impl ValidationService for Validations {
         Ok(Response::new(api::GetValidationResponse { validation, served_by }))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,8 @@
 //! have their own files.
 
 pub(crate) mod reads;
+#[cfg(test)]
+mod tests;
 pub(crate) mod writes;
 
 use bytes::Bytes;
