@@ -147,7 +147,18 @@ fn provider(url: &str, sample_ratio: f64, instance: &str) -> Result<SdkTracerPro
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::net::SocketAddr;
+
+    use bytes::Bytes;
+    use http_body_util::{BodyExt, Full};
+    use tokio_util::sync::CancellationToken;
+    use tonic::Status;
+    use tonic::body::Body;
+
     use super::*;
+    use crate::config::{LimitsConfig, ListenConfig};
+    use crate::server::{self, Server};
 
     #[test]
     fn log_levels_that_are_none_are_refused_by_name() {
@@ -176,6 +187,41 @@ mod tests {
         let started = tokio::time::Instant::now();
         Telemetry { provider: Some(provider) }.shutdown().await;
         assert!(started.elapsed() < EXPORT_TIMEOUT * 2);
+    }
+
+    #[tokio::test]
+    async fn last_spans_reach_the_collector_before_the_end() {
+        let (sender, mut received) = tokio::sync::mpsc::channel(8);
+        let collector = tower::service_fn(move |request: http::Request<Body>| {
+            let sender = sender.clone();
+            async move {
+                let path = request.uri().path().to_owned();
+                let body = request.into_body().collect().await.unwrap().to_bytes();
+                sender.send((path, body)).await.unwrap();
+                let trailers =
+                    async { Some(Ok(http::HeaderMap::from_iter([(Status::GRPC_STATUS, "0".parse().unwrap())]))) };
+                let answer = Full::new(Bytes::from_static(&[0; 5])).with_trailers(trailers);
+                let response = http::Response::builder().header("content-type", "application/grpc");
+                Ok::<_, Infallible>(response.body(Body::new(answer)).unwrap())
+            }
+        });
+        let listener = server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let shutdown = CancellationToken::new();
+        let server = Server::new(&ListenConfig::default(), &LimitsConfig::default());
+        let server = tokio::spawn(server.serve(listener, collector, shutdown.clone()));
+
+        let provider = provider(&url, 1.0, "instance-7").unwrap();
+        opentelemetry::trace::Tracer::start(&provider.tracer("test"), "span-of-the-test");
+        Telemetry { provider: Some(provider) }.shutdown().await;
+        let (path, body) = received.try_recv().expect("the span was sent before the end");
+        assert_eq!(path, "/opentelemetry.proto.collector.trace.v1.TraceService/Export");
+        let text = String::from_utf8_lossy(&body);
+        for wanted in ["span-of-the-test", "instance-7", "ordermesh"] {
+            assert!(text.contains(wanted), "{wanted} in {text}");
+        }
+        shutdown.cancel();
+        server.await.unwrap();
     }
 
     #[tokio::test]
