@@ -1,0 +1,134 @@
+#!/usr/bin/env bash
+# Measures the whole mesh in one process on this machine, driver beside it, and writes all figures into one file:
+# latency at fixed rates, the most orders a second, processor time, memory, fsyncs, and restarts with many orders.
+#
+#   loadtest/bench.sh [--quick] [PART...]     parts: os group restart (all when none is named)
+#
+#   os       acknowledged = handed to the operating system: 200/s, 1,000/s, closed loop; idle before and after
+#   group    acknowledged = fsynced: the same, with the counters of records, bytes and fsyncs
+#   restart  kill -9 with ORDERS orders in state, then the time until orders are validated again,
+#            with the local stores and without them
+#
+# --quick shortens every cell and restarts with few orders: to see that it works, not for figures.
+# Environment: DATA (a folder for the data, on the disk to be measured; default: a new one under TMPDIR),
+# RESULT (the file; default: loadtest/results/DATE-COMMIT.json), ORDERS (default 1000000), PORT (default 50151).
+# Run it with nothing else on the machine; it says so when there is.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+seconds=60 warmup=20s closed=30s idle=30s orders=${ORDERS:-1000000}
+commit=$(git rev-parse --short=10 HEAD 2>/dev/null || echo unknown)
+result=${RESULT:-loadtest/results/$(date -u +%F)-$commit.json}
+if [ "${1:-}" = --quick ]; then
+  shift
+  seconds=5 warmup=2s closed=5s idle=3s orders=${ORDERS:-5000} result=${RESULT:-}
+fi
+parts=("$@")
+[ $# -gt 0 ] || parts=(os group restart)
+port=${PORT:-50151}
+address=127.0.0.1:$port metrics=127.0.0.1:$((port + 1))
+work=$(mktemp -d "${DATA:-${TMPDIR:-/tmp}}/ordermesh-bench.XXXXXX")
+server=""
+
+die() { echo "bench.sh: $*" >&2; exit 1; }
+
+stop() { # stop SIGNAL
+  [ -n "$server" ] || return 0
+  kill "-$1" "$server" 2>/dev/null || true
+  wait "$server" 2>/dev/null || true
+  server=""
+}
+trap 'stop KILL; rm -rf "$work"' EXIT
+
+start() { # start DIR FLAGS...: sets server and started
+  local data=$work/$1
+  shift
+  started=$(date +%s%3N)
+  target/release/ordermesh dev --listen "$address" --data "$data" "$@" >>"$work/server.log" 2>&1 &
+  server=$!
+}
+
+cell=0
+tool() { # tool COMMAND LABEL FLAGS...: one result
+  local command=$1 label=$2
+  shift 2
+  cell=$((cell + 1))
+  echo "-- $label"
+  target/release/loadtest "$command" --label "$label" --json "$(printf '%s/cell-%02d.json' "$work" "$cell")" "$@" ||
+    { tail -5 "$work/server.log" >&2; die "$label failed"; }
+}
+
+setup() { target/release/loadtest setup --addr "$address"; }
+open() { # open LABEL RATE FLAGS...
+  local label=$1 rate=$2
+  shift 2
+  tool run "$label" --addr "$address" --pid "$server" --rate "$rate" --duration "${seconds}s" --warmup 5s "$@"
+}
+closed() { # closed LABEL IN_FLIGHT FLAGS...
+  local label=$1 in_flight=$2
+  shift 2
+  tool run "$label" --addr "$address" --pid "$server" --mode closed --in-flight "$in_flight" --connections 8 \
+    --duration "$closed" --warmup 5s "$@"
+}
+
+part_os() {
+  start os --sync os
+  setup
+  stop TERM
+  start os --sync os
+  tool first "start, no orders in state" --addr "$address" --since "$started"
+  tool idle "os: idle after start" --pid "$server" --duration "$idle"
+  target/release/loadtest run --addr "$address" --mode closed --duration "$warmup" --warmup 0s --connections 8 >/dev/null
+  open "os" 200
+  open "os, one call an order" 200 --wait create
+  open "os" 1000
+  closed "os" 1024
+  closed "os, one call an order" 1024 --wait create
+  tool idle "os: idle after load" --pid "$server" --duration "$idle"
+  stop TERM
+}
+
+part_group() {
+  tool disk "disk of the data" --dir "$work"
+  start group --sync group --metrics "$metrics"
+  setup
+  target/release/loadtest run --addr "$address" --mode closed --duration "$warmup" --warmup 0s --connections 8 >/dev/null
+  open "group" 200 --metrics "$metrics"
+  open "group" 1000 --metrics "$metrics"
+  closed "group" 1024 --metrics "$metrics"
+  stop TERM
+}
+
+part_restart() {
+  start restart --sync os
+  setup
+  tool run "fill" --addr "$address" --pid "$server" --mode closed --in-flight 1024 --connections 8 --wait create \
+    --orders "$orders" --duration 2h --warmup 0s
+  stop KILL
+  du -sm "$work/restart/log" "$work/restart/state" | sed "s|$work/restart/||; s|^|MiB |"
+  start restart --sync os
+  tool first "killed with $orders orders, stores kept" --addr "$address" --since "$started"
+  tool idle "after restart with $orders orders" --pid "$server" --duration "$idle"
+  stop KILL
+  rm -rf "$work/restart/state"
+  start restart --sync os
+  tool first "killed with $orders orders, stores lost" --addr "$address" --since "$started"
+  stop TERM
+}
+
+for part in "${parts[@]}"; do
+  case $part in os | group | restart) ;; *) die "$part: not one of os group restart" ;; esac
+done
+read -r load _ </proc/loadavg
+awk -v load="$load" 'BEGIN { exit load < 0.5 }' && echo "bench.sh: the machine is busy (load $load): these are no figures" >&2
+cargo build --release --locked -p ordermesh -p loadtest
+for part in "${parts[@]}"; do "part_$part"; done
+
+echo
+if [ -n "$result" ]; then
+  mkdir -p "$(dirname "$result")"
+  target/release/loadtest summary --into "$result" "$work"/cell-*.json
+  printf '\nwritten to %s\n' "$result"
+else
+  target/release/loadtest summary "$work"/cell-*.json
+fi
