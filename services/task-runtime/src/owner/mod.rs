@@ -185,11 +185,12 @@ impl Owner {
         let due = self.timers.next_due_ms();
         match (&self.running.sleep, due) {
             (Some((at, _)), Some(due)) if *at == due => {}
-            (_, Some(due)) if self.running.activity.is_none() => {
+            (_, Some(due)) if self.running.activity.is_none() && !self.outbox.is_full() => {
                 let clock = self.clock.clone();
                 self.running.sleep = Some((due, Box::pin(async move { clock.sleep_until(due).await })));
             }
-            // While a commit is in flight a timer that is due has to wait for it anyway.
+            // While a commit is in flight or the outbox is full, a timer that is due has to wait for that anyway: sleeping
+            // until a moment that has passed would be spinning.
             _ => self.running.sleep = None,
         }
     }
