@@ -1,4 +1,5 @@
-//! What a record costs: to append it, to wake a reader with it, and to read it at the head and from the disk.
+//! What a record costs: to append it, to wake a reader with it, and to read it at the head and from the disk; and what it
+//! takes to open a log.
 //!
 //! `cargo bench -p embedded-broker` measures in the system's directory for temporary files; fsync figures say something
 //! only about the disk under it.
@@ -165,5 +166,31 @@ fn fetch(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, append, wake, fetch);
+/// Opening 200 partitions with a segment each: closed before, or left behind by a process that died.
+fn open(criterion: &mut Criterion) {
+    let runtime = runtime();
+    let mut group = criterion.benchmark_group("open");
+    for closed in [true, false] {
+        let directory = tempfile::tempdir().expect("a directory for temporary files");
+        let config = Config { sync: SyncPolicy::Os, ..Config::new(directory.path()) };
+        runtime.block_on(async {
+            let log = EmbeddedLog::open(config.clone()).expect("a new log opens");
+            let spec = TopicSpec { name: "events".into(), partitions: PARTITIONS, cleanup: Cleanup::Never };
+            log.ensure_topic(&spec).await.expect("a new topic is created");
+            for partition in 0..PARTITIONS {
+                let records = (0..1_000).map(|_| record()).collect();
+                log.append(&TopicPartition::new("events", partition), records).await.expect("the records are appended");
+            }
+            if closed {
+                log.close().await;
+            }
+        });
+        let name = format!("200 partitions of 0.5 MB, {}", if closed { "closed" } else { "not closed" });
+        group
+            .bench_function(name, |bencher| bencher.iter(|| EmbeddedLog::open(config.clone()).expect("the log opens")));
+    }
+    group.finish();
+}
+
+criterion_group!(benches, append, wake, fetch, open);
 criterion_main!(benches);

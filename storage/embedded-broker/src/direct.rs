@@ -60,7 +60,7 @@ impl EmbeddedLog {
         self.stats().fsyncs
     }
 
-    fn engine(&self) -> &Arc<Engine> {
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
         self.running.engine()
     }
 
@@ -112,8 +112,8 @@ impl EventLog for EmbeddedLog {
     async fn fetch(&self, from: &[FetchFrom], limits: FetchLimits) -> Result<Vec<Fetched>, Error> {
         // None when the wait is so long that it has no end.
         let deadline = Instant::now().checked_add(limits.max_wait);
-        let asked: Vec<Asked<'_>> =
-            from.iter().map(|wanted| Asked { wanted, target: self.engine().partition(&wanted.partition) }).collect();
+        let targets = self.engine().lookup(from.iter().map(|wanted| &wanted.partition));
+        let asked: Vec<Asked<'_>> = from.iter().zip(targets).map(|(wanted, target)| Asked { wanted, target }).collect();
         // Under load there is something already, and nobody has to be enlisted.
         let found = self.look(&asked, limits).await?;
         if !found.is_empty() || limits.max_wait.is_zero() {

@@ -92,9 +92,21 @@ impl Engine {
 
     pub(crate) fn partition(&self, id: &TopicPartition) -> Result<Arc<Partition>, Error> {
         let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
-        let partitions = topics.get(&id.topic).map(|topic| &topic.partitions);
-        let partition = partitions.and_then(|partitions| partitions.get(id.partition as usize));
-        partition.cloned().ok_or_else(|| Error::UnknownTopic(id.to_string()))
+        topics.get(&id.topic).and_then(|topic| topic.partition(id)).ok_or_else(|| Error::UnknownTopic(id.to_string()))
+    }
+
+    /// Looks up many partitions. Those of one topic should stand together.
+    pub(crate) fn lookup<'a>(
+        &self,
+        ids: impl Iterator<Item = &'a TopicPartition>,
+    ) -> Vec<Result<Arc<Partition>, Error>> {
+        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
+        let mut last: Option<&Topic> = None;
+        ids.map(|id| {
+            last = last.filter(|last| last.spec.name == id.topic).or_else(|| topics.get(&id.topic));
+            last.and_then(|topic| topic.partition(id)).ok_or_else(|| Error::UnknownTopic(id.to_string()))
+        })
+        .collect()
     }
 
     /// All partitions, in no promised order.
@@ -140,6 +152,10 @@ impl Engine {
 }
 
 impl Topic {
+    fn partition(&self, id: &TopicPartition) -> Option<Arc<Partition>> {
+        self.partitions.get(id.partition as usize).cloned()
+    }
+
     fn open(config: &Config, spec: TopicSpec) -> Result<Self, crate::Error> {
         let directory = table::topic_directory(&config.directory, &spec.name);
         let partitions = (0..spec.partitions)

@@ -129,6 +129,15 @@ fn record(number: i64) -> Record {
     Record { value: Some(vec![b'x'; 500].into()), timestamp_ms: number, ..Record::default() }
 }
 
+async fn until(condition: impl Fn() -> bool) {
+    let reached = async {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), reached).await.expect("it happens in time");
+}
+
 const BOTH: [SyncPolicy; 2] = [SyncPolicy::Os, SyncPolicy::Group];
 
 #[tokio::test]
@@ -217,13 +226,7 @@ async fn appends_share_a_round_and_are_read_after_it() {
     bench.disk.wait_for_syncs(1);
     // The first round runs; these gather meanwhile.
     (2..50).for_each(&mut append);
-    tokio::time::timeout(Duration::from_secs(30), async {
-        while bench.log.stats().appends < 50 {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await
-    .unwrap();
+    until(|| bench.log.stats().appends == 50).await;
     assert_eq!(bench.log.latest(&bench.partition).await.unwrap(), Offset(1));
     assert!(fetch(&bench.log, &bench.partition, 1, Duration::from_millis(20)).await.is_empty());
     bench.disk.plan(|plan| plan.hold = false);
@@ -252,13 +255,7 @@ async fn partitions_of_a_round_are_synced_beside_each_other() {
     bench.disk.wait_for_syncs(1);
     // Both go into the round behind the one that runs.
     let others = [append(&partitions[0]), append(&partitions[1])];
-    tokio::time::timeout(Duration::from_secs(30), async {
-        while bench.log.stats().appends < 5 {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await
-    .unwrap();
+    until(|| bench.log.engine().syncer().queued() == 2).await;
     bench.disk.plan(|plan| plan.pass = 1);
     first.await.unwrap().unwrap();
     bench.disk.wait_for_syncs(3);

@@ -58,11 +58,15 @@ impl Meters {
         add(&self.fsyncs, fsyncs);
     }
 
-    pub(crate) fn round(&self, partitions: usize, duration: Duration) {
+    /// Counts a round that begins: before anyone can learn of its outcome.
+    pub(crate) fn round_begins(&self, partitions: usize) {
         add(&self.rounds, 1);
-        self.round_duration.record(duration.as_secs_f64());
         // A count far below 2^52, so nothing is lost.
         self.round_partitions.record(partitions as f64);
+    }
+
+    pub(crate) fn round_ends(&self, duration: Duration) {
+        self.round_duration.record(duration.as_secs_f64());
     }
 
     pub(crate) fn stats(&self, tail_cache_bytes: u64) -> Stats {

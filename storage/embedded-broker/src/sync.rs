@@ -48,6 +48,12 @@ impl Syncer {
         self.arrived.notify_one();
     }
 
+    /// Partitions of the next round.
+    #[cfg(test)]
+    pub(crate) fn queued(&self) -> usize {
+        self.work().unsynced.len()
+    }
+
     /// Has a partition tended when no round is due.
     pub(crate) fn tend(&self, partition: Arc<Partition>) {
         self.work().untended.push_back(partition);
@@ -89,6 +95,7 @@ impl Syncer {
     fn sync(&self, engine: &Engine, partitions: Vec<Arc<Partition>>) {
         let begun = Instant::now();
         let count = partitions.len();
+        engine.meters().round_begins(count);
         self.round().left = partitions;
         for _ in 1..count.min(1 + HELPERS) {
             self.begun.notify_one();
@@ -96,7 +103,7 @@ impl Syncer {
         self.take_part(engine);
         let finished = self.done.wait_while(self.round(), |round| round.busy > 0 || !round.left.is_empty());
         drop(finished.expect("no holder of this lock panics"));
-        engine.meters().round(count, begun.elapsed());
+        engine.meters().round_ends(begun.elapsed());
     }
 
     /// A helping thread. Runs until the first one ends.

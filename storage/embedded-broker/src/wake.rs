@@ -3,7 +3,6 @@
 //! A reader enlists with every partition that it asked, then reads, then waits: a partition that moves after the read
 //! finds the reader on its list. One reader costs one waiting place, however many partitions it enlists with.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -11,21 +10,22 @@ use tokio::sync::Notify;
 
 use crate::partition::Partition;
 
-/// The readers that wait for one partition, oldest first.
+/// The readers that wait for one partition, oldest first. They are few, and the list keeps its memory when it is empty:
+/// coming and going allocates nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
-    list: Mutex<BTreeMap<u64, Arc<Notify>>>,
+    list: Mutex<Vec<(u64, Arc<Notify>)>>,
 }
 
 impl Waiters {
     /// Wakes all of them. They stay enlisted until they leave by themselves.
     pub(crate) fn wake(&self) {
-        for reader in self.list().values() {
+        for (_, reader) in &*self.list() {
             reader.notify_one();
         }
     }
 
-    fn list(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Notify>>> {
+    fn list(&self) -> MutexGuard<'_, Vec<(u64, Arc<Notify>)>> {
         self.list.lock().expect("no holder of this lock panics")
     }
 }
@@ -45,7 +45,7 @@ impl Reader {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let woken = Arc::new(Notify::new());
         for partition in &partitions {
-            partition.waiters().list().insert(number, woken.clone());
+            partition.waiters().list().push((number, woken.clone()));
         }
         Self { number, woken, partitions }
     }
@@ -59,7 +59,10 @@ impl Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         for partition in &self.partitions {
-            partition.waiters().list().remove(&self.number);
+            let mut list = partition.waiters().list();
+            if let Some(at) = list.iter().position(|(number, _)| *number == self.number) {
+                list.remove(at);
+            }
         }
     }
 }
