@@ -42,7 +42,7 @@ pub use error::{CallError, ProcessError, TaskError};
 pub use handle::{Consistency, Handle, Position, Tasks};
 pub use planted::Shortcut;
 #[cfg(feature = "simulation")]
-pub use runtime::simulated;
+pub use runtime::{Disks, simulated};
 pub use runtime::{Runtime, Start, Storage, TaskState, topics};
 pub use source::{SOURCE_HEADER, Source};
 pub use tracer::{NoTracer, SharedTracer, TRACE_HEADER, Tracer, Work};

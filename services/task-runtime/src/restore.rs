@@ -32,6 +32,19 @@ pub enum Storage {
     Disk(Stores),
     /// In memory: every start is a rebuild from the changelog. For tests and simulation, which hand out the stores.
     Memory(Arc<dyn Fn(&str) -> MemoryStore + Send + Sync>),
+    /// Of a simulation, which watches what is written and loses it.
+    #[cfg(feature = "simulation")]
+    Simulated(Arc<dyn Disks>),
+}
+
+/// Stores of a simulated process.
+#[cfg(feature = "simulation")]
+pub trait Disks: Send + Sync {
+    /// The store of a task as it is on the disk now.
+    fn open(&self, task: &str) -> Box<dyn Store>;
+
+    /// Removes the store of a task.
+    fn wipe(&self, task: &str);
 }
 
 impl std::fmt::Debug for Storage {
@@ -39,6 +52,8 @@ impl std::fmt::Debug for Storage {
         f.write_str(match self {
             Self::Disk(_) => "Disk",
             Self::Memory(_) => "Memory",
+            #[cfg(feature = "simulation")]
+            Self::Simulated(_) => "Simulated",
         })
     }
 }
@@ -47,6 +62,8 @@ impl Storage {
     async fn open(&self, task: &str) -> Result<Box<dyn Store>, TaskError> {
         match self {
             Self::Memory(make) => Ok(Box::new(make(task))),
+            #[cfg(feature = "simulation")]
+            Self::Simulated(disks) => Ok(disks.open(task)),
             Self::Disk(stores) => {
                 let (stores, identity) = (stores.clone(), Identity { task: task.to_owned(), format: STORE_FORMAT });
                 // Verifying a large store takes seconds; the other tasks of this thread go on meanwhile.
@@ -63,6 +80,11 @@ impl Storage {
     pub(crate) fn wipe(&self, task: &str) -> Result<(), TaskError> {
         match self {
             Self::Memory(_) => Ok(()),
+            #[cfg(feature = "simulation")]
+            Self::Simulated(disks) => {
+                disks.wipe(task);
+                Ok(())
+            }
             Self::Disk(stores) => stores.wipe(task).map_err(TaskError::from_store),
         }
     }

@@ -15,6 +15,8 @@ use crate::handle::Request;
 use crate::restore::{self, Plan};
 use crate::{Clock, Config, Definition, Handle, NoTracer, SharedTracer, TaskError, Tasks};
 
+#[cfg(feature = "simulation")]
+pub use crate::restore::Disks;
 pub use crate::restore::Storage;
 
 /// Where a task is in its life.

@@ -1,0 +1,188 @@
+//! One changelog as any reader reads it, entry by entry, with everything that follows from it.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use event_log::{TopicName, TopicPartition};
+use task_runtime::changelog::{Body, Chain, Output, Read, VoidReason};
+
+use super::{Verdict, fail};
+use crate::mesh;
+use crate::stores::row_digest;
+
+#[derive(Default)]
+pub(crate) struct Reading {
+    entries: Vec<Bytes>,
+    chain: Chain,
+    rows: BTreeMap<Bytes, Bytes>,
+    digest: u128,
+    /// Digests of the state after each counted commit.
+    prefixes: BTreeMap<u128, u64>,
+    positions: BTreeMap<String, u64>,
+    watermarks: BTreeMap<(String, String, u128), u64>,
+    outputs: BTreeMap<(TopicName, u32), Vec<Output>>,
+    published: BTreeMap<(TopicName, u32), u64>,
+    unreadable: bool,
+    pub(crate) void: u64,
+    pub(crate) claims: u64,
+    pub(crate) split: u64,
+}
+
+/// Inputs whose position a commit moved: topic, from, to.
+pub(crate) type Moved = Vec<(String, u64, u64)>;
+
+impl Reading {
+    /// Reads the next entry; the body if it completes a commit that counts.
+    pub(crate) fn read(&mut self, offset: u64, entry: Bytes) -> Result<Option<Body>, String> {
+        if self.entries.len() as u64 != offset {
+            return Err(format!("the entry stands at {offset}, {} were read", self.entries.len()));
+        }
+        self.entries.push(entry.clone());
+        if self.unreadable {
+            return Ok(None);
+        }
+        match self.chain.read(&entry) {
+            Err(error) => {
+                self.unreadable = true;
+                Err(error.to_string())
+            }
+            Ok(Read::Committed(body)) => Ok(Some(*body)),
+            Ok(Read::Claimed) => {
+                self.claims += 1;
+                Ok(None)
+            }
+            Ok(Read::Partial) => {
+                self.split += 1;
+                Ok(None)
+            }
+            Ok(Read::Void(reason)) => {
+                // A log that loses nothing has no commit on another history: its owner has read all of it.
+                if reason == VoidReason::OtherHistory {
+                    return Err(format!("{reason:?}"));
+                }
+                self.void += 1;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Makes a commit that counts the state.
+    pub(crate) fn absorb(&mut self, body: &Body, offset: u64) -> (Moved, Verdict) {
+        for (key, value) in &body.changes {
+            let before = match value {
+                Some(value) => {
+                    self.digest = self.digest.wrapping_add(row_digest(key, value));
+                    self.rows.insert(key.clone(), value.clone())
+                }
+                None => self.rows.remove(key),
+            };
+            if let Some(before) = before {
+                self.digest = self.digest.wrapping_sub(row_digest(key, &before));
+            }
+        }
+        self.prefixes.insert(self.digest, offset);
+        let mut moved = Moved::new();
+        let verdict = self.absorb_progress(body, &mut moved);
+        (moved, verdict)
+    }
+
+    fn absorb_progress(&mut self, body: &Body, moved: &mut Moved) -> Verdict {
+        for (topic, to) in &body.positions {
+            let from = self.positions.insert(topic.clone(), *to).unwrap_or(0);
+            if from >= *to {
+                return fail("positions", format!("{topic} goes from {from} to {to}"));
+            }
+            moved.push((topic.clone(), from, *to));
+        }
+        for update in &body.watermarks {
+            let key = (update.topic.clone(), update.task.clone(), update.incarnation);
+            let before = self.watermarks.insert(key, update.sequence).unwrap_or(0);
+            if before >= update.sequence {
+                return fail("watermark", format!("{} goes from {before} to {}", update.task, update.sequence));
+            }
+        }
+        for output in &body.outputs {
+            let sent = self.outputs.entry((output.topic.clone(), output.partition)).or_default();
+            if output.sequence != sent.len() as u64 + 1 {
+                return fail("sequence", format!("{} follows {} to {}", output.sequence, sent.len(), output.topic));
+            }
+            sent.push(output.clone());
+        }
+        for upto in &body.published {
+            let before = self.published.insert((upto.topic.clone(), upto.partition), upto.sequence).unwrap_or(0);
+            if before > upto.sequence {
+                return fail("published", format!("{} goes from {before} to {}", upto.topic, upto.sequence));
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing that this commit changed was carried out twice, and nothing poisoned ever was.
+    pub(crate) fn check_effects(&self, body: &Body) -> Verdict {
+        for (key, value) in &body.changes {
+            let Some(effect) = key.strip_prefix(&[0x82][..]) else { continue };
+            let times = value.as_ref().map_or(0, |value| mesh::times(value));
+            if times > 1 || effect.starts_with(b"p") {
+                return fail("exactly-once", format!("{} was carried out {times} times", effect.escape_ascii()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets what the log has lost.
+    pub(crate) fn truncate(&mut self, from: u64) {
+        let mut entries = std::mem::take(self).entries;
+        entries.truncate(usize::try_from(from).unwrap_or(usize::MAX));
+        for (entry, offset) in entries.into_iter().zip(0..) {
+            if let Ok(Some(body)) = self.read(offset, entry) {
+                // Checked when it was first read.
+                let _ = self.absorb(&body, offset);
+            }
+        }
+    }
+
+    pub(crate) fn is_readable(&self) -> bool {
+        !self.unreadable
+    }
+
+    pub(crate) fn end(&self) -> u64 {
+        self.entries.len() as u64
+    }
+
+    pub(crate) fn row(&self, key: &[u8]) -> Option<&Bytes> {
+        self.rows.get(key)
+    }
+
+    /// Rows whose first byte is `kind`.
+    pub(crate) fn rows(&self, kind: u8) -> impl Iterator<Item = (&Bytes, &Bytes)> {
+        self.rows.iter().filter(move |(key, _)| key.first() == Some(&kind))
+    }
+
+    pub(crate) fn is_prefix(&self, digest: u128) -> bool {
+        digest == 0 || self.prefixes.contains_key(&digest)
+    }
+
+    pub(crate) fn output(&self, partition: &TopicPartition, sequence: u64) -> Option<&Output> {
+        let sent = self.outputs.get(&(partition.topic.clone(), partition.partition))?;
+        sent.get(usize::try_from(sequence).ok()?.checked_sub(1)?)
+    }
+
+    pub(crate) fn outputs(&self) -> impl Iterator<Item = (TopicPartition, &[Output])> {
+        let named = |(topic, partition): &(TopicName, u32)| TopicPartition::new(topic.clone(), *partition);
+        self.outputs.iter().map(move |(to, sent)| (named(to), &sent[..]))
+    }
+
+    pub(crate) fn position(&self, topic: &str) -> u64 {
+        self.positions.get(topic).copied().unwrap_or(0)
+    }
+
+    /// Value of a counter.
+    pub(crate) fn count(&self, key: &[u8]) -> u64 {
+        self.row(&mesh::row(1, key)).map_or(0, |value| mesh::number(value))
+    }
+
+    /// Sum of all counters.
+    pub(crate) fn sum(&self) -> u64 {
+        self.rows(0x81).map(|(_, value)| mesh::number(value)).sum()
+    }
+}

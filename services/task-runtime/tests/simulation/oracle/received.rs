@@ -1,0 +1,84 @@
+//! One partition of an output topic, as a receiver by the watermark rule takes it.
+
+use std::collections::BTreeMap;
+
+use event_log::Record;
+use task_runtime::Source;
+use task_runtime::changelog::Body;
+
+use super::{Verdict, fail};
+
+type Sender = (String, u128);
+
+#[derive(Debug, Clone)]
+struct Seen {
+    source: Option<(Sender, u64)>,
+    taken: bool,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Received {
+    records: Vec<Seen>,
+    watermarks: BTreeMap<Sender, u64>,
+}
+
+impl Received {
+    pub(crate) fn add(&mut self, record: &Record) {
+        let source = Source::of(record).map(|s| ((s.task.to_owned(), s.incarnation), s.sequence));
+        self.take(source);
+    }
+
+    fn take(&mut self, source: Option<(Sender, u64)>) {
+        let mut taken = true;
+        if let Some((sender, sequence)) = &source {
+            let watermark = self.watermarks.entry(sender.clone()).or_default();
+            taken = *sequence == *watermark + 1;
+            if taken {
+                *watermark = *sequence;
+            }
+        }
+        self.records.push(Seen { source, taken });
+    }
+
+    pub(crate) fn end(&self) -> u64 {
+        self.records.len() as u64
+    }
+
+    /// How many records of a task stand here without a gap.
+    pub(crate) fn dense(&self, task: &str) -> u64 {
+        self.watermarks.iter().filter(|((name, _), _)| name == task).map(|(_, sequence)| *sequence).sum()
+    }
+
+    /// How many records were sent again.
+    pub(crate) fn repeated(&self) -> u64 {
+        self.records.iter().filter(|seen| !seen.taken).count() as u64
+    }
+
+    pub(crate) fn truncate(&mut self, from: u64) {
+        let mut records = std::mem::take(self).records;
+        records.truncate(usize::try_from(from).unwrap_or(usize::MAX));
+        for seen in records {
+            self.take(seen.source);
+        }
+    }
+
+    /// A receiver's commit that moved its position from `from` to `to` must have taken exactly what the rule says.
+    pub(crate) fn check_taken(&self, topic: &str, from: u64, to: u64, body: &Body) -> Verdict {
+        let (Ok(start), Ok(end)) = (usize::try_from(from), usize::try_from(to)) else { return Ok(()) };
+        let Some(range) = self.records.get(start..end) else {
+            return fail("positions", format!("{topic} has {} records, the position is {to}", self.records.len()));
+        };
+        let mut expected: BTreeMap<&Sender, u64> = BTreeMap::new();
+        for seen in range {
+            if let (Some((sender, sequence)), true) = (&seen.source, seen.taken) {
+                expected.insert(sender, *sequence);
+            }
+        }
+        let updates = body.watermarks.iter().filter(|update| update.topic == topic);
+        let found: Vec<_> = updates.map(|u| ((u.task.clone(), u.incarnation), u.sequence)).collect();
+        if found.iter().map(|(sender, sequence)| (sender, *sequence)).eq(expected.iter().map(|(s, n)| (*s, *n))) {
+            return Ok(());
+        }
+        fail("watermark", format!("from {from} to {to} of {topic}: {expected:?} are right, {found:?} were taken"))
+    }
+}

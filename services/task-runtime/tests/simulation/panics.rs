@@ -1,0 +1,17 @@
+//! Panics of simulated tasks are findings, not noise: kept for the report instead of printed.
+
+use std::cell::RefCell;
+
+thread_local! {
+    static LAST: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// From now on panics are kept.
+pub(crate) fn keep() {
+    std::panic::set_hook(Box::new(|info| LAST.with(|last| *last.borrow_mut() = info.to_string())));
+}
+
+/// The last panic of this thread.
+pub(crate) fn last() -> String {
+    LAST.with(|last| last.borrow().clone())
+}

@@ -1,0 +1,159 @@
+//! What all parts of one run share: the log as it really is, the judge, the trace, and who is to crash next.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use event_log::{Error, EventLog, MemoryLog, Offset, Record, TopicPartition};
+use futures::FutureExt;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::dice::Dice;
+use crate::oracle::{Oracle, Verdict};
+use crate::profile::Profile;
+use crate::trace::Trace;
+
+/// A crash that waits for an append.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Trip {
+    /// Appends that still pass.
+    pub(crate) appends: u64,
+    pub(crate) after_landing: bool,
+}
+
+pub(crate) struct Shared {
+    pub(crate) log: MemoryLog,
+    pub(crate) profile: Profile,
+    oracle: Mutex<Oracle>,
+    trace: Mutex<Trace>,
+    dice: Mutex<Dice>,
+    faulty: AtomicBool,
+    trips: Mutex<BTreeMap<usize, Trip>>,
+    cut_until: Mutex<BTreeMap<usize, Instant>>,
+    to_crash: Mutex<Vec<usize>>,
+    /// What was under way in the network when this moved is lost: the broker itself has crashed.
+    broker_life: AtomicU64,
+    pub(crate) crash_wanted: Notify,
+    pub(crate) failed: Notify,
+}
+
+impl Shared {
+    pub(crate) fn new(profile: Profile, dice: Dice, print: bool) -> Self {
+        Self {
+            log: MemoryLog::new(),
+            profile,
+            oracle: Mutex::new(Oracle::new()),
+            trace: Mutex::new(Trace::new(print)),
+            dice: Mutex::new(dice),
+            faulty: AtomicBool::new(true),
+            trips: Mutex::default(),
+            cut_until: Mutex::default(),
+            to_crash: Mutex::default(),
+            broker_life: AtomicU64::new(0),
+            crash_wanted: Notify::new(),
+            failed: Notify::new(),
+        }
+    }
+
+    /// Asks or tells the judge.
+    pub(crate) fn oracle<R>(&self, ask: impl FnOnce(&mut Oracle) -> R) -> R {
+        let mut oracle = lock(&self.oracle);
+        let answer = ask(&mut oracle);
+        if oracle.failure.is_some() {
+            self.failed.notify_one();
+        }
+        answer
+    }
+
+    pub(crate) fn check(&self, verdict: Verdict) {
+        self.oracle(|oracle| oracle.check(verdict));
+    }
+
+    pub(crate) fn count(&self, what: &'static str) {
+        self.oracle(|oracle| oracle.count(what));
+    }
+
+    pub(crate) fn note(&self, event: fmt::Arguments<'_>) {
+        lock(&self.trace).note(event);
+    }
+
+    pub(crate) fn trace_digest(&self) -> (u64, u64) {
+        lock(&self.trace).digest()
+    }
+
+    pub(crate) fn dice<R>(&self, draw: impl FnOnce(&mut Dice) -> R) -> R {
+        draw(&mut lock(&self.dice))
+    }
+
+    pub(crate) fn is_faulty(&self) -> bool {
+        self.faulty.load(Ordering::Relaxed)
+    }
+
+    /// From now on nothing goes wrong any more, but for what is already under way.
+    pub(crate) fn heal(&self) {
+        self.faulty.store(false, Ordering::Relaxed);
+        lock(&self.trips).clear();
+        lock(&self.cut_until).clear();
+    }
+
+    /// The records really are in the log now, whether anyone is told or not.
+    pub(crate) fn land(&self, partition: &TopicPartition, records: Vec<Record>) -> Result<Offset, Error> {
+        let seen = records.clone();
+        let base = self.log.append(partition, records).now_or_never().expect("a log in memory answers at once")?;
+        self.note(format_args!("{partition}@{base} +{}", seen.len()));
+        self.oracle(|oracle| oracle.landed(partition, base.0, &seen));
+        Ok(base)
+    }
+
+    /// Loses everything from `from` on, and what is under way.
+    pub(crate) fn lose(&self, partition: &TopicPartition, from: Offset, under_owner: bool) {
+        self.broker_life.fetch_add(1, Ordering::Relaxed);
+        self.note(format_args!("{partition} loses everything from {from} on"));
+        self.oracle(|oracle| oracle.truncated(partition, from, under_owner));
+        self.log.truncate(partition, from).expect("all topics exist");
+    }
+
+    pub(crate) fn broker_life(&self) -> u64 {
+        self.broker_life.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_trip(&self, process: usize, trip: Trip) {
+        lock(&self.trips).insert(process, trip);
+    }
+
+    /// Counts an append; the trip if this is the one to crash at.
+    pub(crate) fn tripped(&self, process: usize) -> Option<Trip> {
+        let mut trips = lock(&self.trips);
+        let trip = trips.get_mut(&process)?;
+        if trip.appends > 0 {
+            trip.appends -= 1;
+            return None;
+        }
+        trips.remove(&process)
+    }
+
+    pub(crate) fn request_crash(&self, process: usize) {
+        lock(&self.to_crash).push(process);
+        self.crash_wanted.notify_one();
+    }
+
+    pub(crate) fn next_crash(&self) -> Option<usize> {
+        lock(&self.to_crash).pop()
+    }
+
+    /// Cuts a process off from the log for a while.
+    pub(crate) fn cut_off(&self, process: usize, time: Duration) {
+        lock(&self.cut_until).insert(process, Instant::now() + time);
+    }
+
+    pub(crate) fn is_cut_off(&self, process: usize) -> bool {
+        lock(&self.cut_until).get(&process).is_some_and(|until| *until > Instant::now())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("one thread runs a seed, and it holds no lock when it panics")
+}
