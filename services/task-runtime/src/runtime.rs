@@ -281,6 +281,7 @@ async fn supervise(start: Start, mut task: Spawn, shutdown: CancellationToken) {
 
 async fn live(plan: &mut Plan, task: &mut Spawn, shutdown: &CancellationToken) -> Result<(), TaskError> {
     let mut owner = tokio::select! {
+        biased;
         () = shutdown.cancelled() => return Ok(()),
         owner = plan.begin() => owner?,
     };
