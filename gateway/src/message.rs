@@ -7,6 +7,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Response};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Full};
+use service_host::status::explain;
 use service_host::{Code, Problem};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 use tonic::Status;
@@ -141,10 +142,13 @@ pub(crate) async fn read_answer(response: Response<Body>, bytes_max: usize) -> R
     Ok(Some(answer))
 }
 
-/// What the status in headers or trailers refuses.
+/// What the status in headers or trailers refuses. One that tonic made by itself in front of an owner is put into words
+/// of ours, as the server does it for answers that pass through.
 pub(crate) fn refusal(headers: &HeaderMap) -> Result<(), Problem> {
     match Status::from_header_map(headers) {
-        Some(status) if status.code() != tonic::Code::Ok => Err(Problem::from(&status)),
+        Some(status) if status.code() != tonic::Code::Ok => {
+            Err(explain(&status).unwrap_or_else(|| Problem::from(&status)))
+        }
         _ => Ok(()),
     }
 }

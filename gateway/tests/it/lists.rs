@@ -200,3 +200,14 @@ async fn an_item_that_fits_no_page_is_an_error_and_no_endless_search() {
     let answer = gateway.call(LIST_ORDERS, &request(100, &page.next_page_token)).await;
     assert_eq!(answer.refusal(), (Code::ResourceExhausted, "MESSAGE_TOO_LARGE".to_owned()));
 }
+
+#[tokio::test]
+async fn what_tonic_says_for_an_owner_is_put_into_words_of_ours() {
+    let owner = Scripted::new(|_| async {
+        tonic::Status::internal("failed to decode Protobuf message: ListOrdersRequest.state: invalid wire type")
+            .into_http()
+    });
+    let gateway = Fixture::new(&owner).await;
+    let answer = gateway.call(LIST_ORDERS, &request(50, "")).await;
+    assert_eq!(answer.refusal(), (Code::InvalidArgument, "INVALID_FIELD".to_owned()));
+}
