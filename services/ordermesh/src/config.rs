@@ -112,7 +112,8 @@ impl Default for Config {
             mesh: MeshConfig::default(),
             listen: ListenConfig::default(),
             limits: LimitsConfig::default(),
-            log: LogConfig::default(),
+            // That each task runs is said in sum; the log need not say it for each of them.
+            log: LogConfig { level: "info,task_runtime::restore=warn".to_owned(), ..LogConfig::default() },
             telemetry: TelemetryConfig::default(),
             broker: BrokerConfig::default(),
             store: StoreConfig::default(),

@@ -20,8 +20,11 @@ const PRODUCTS: [(&str, &str, Fulfilment, i64, i64); 4] = [
     ("bookend", "Bookend with your name", Fulfilment::MadeToOrder, 0, 24_50),
 ];
 
-/// Order, customer, lines of product and quantity.
-const ORDERS: [(&str, &str, &[(&str, i64)]); 4] = [
+/// Product and quantity.
+type Line = (&'static str, i64);
+
+/// Order, customer, lines.
+const ORDERS: [(&str, &str, &[Line]); 4] = [
     ("sample-1", "c-ada", &[("jumper", 1), ("underpants", 3)]),
     ("sample-2", "c-grace", &[("bookend", 2)]),
     ("sample-3", "c-grace", &[("atlas", 1), ("bookend", 1)]),
@@ -72,12 +75,11 @@ fn stock_of(product_id: &str, quantity: i64) -> SetStockRequest {
     SetStockRequest { product_id: product_id.to_owned(), quantity, request_id, ..Default::default() }
 }
 
-fn order(order_id: &str, customer_id: &str, lines: &[(&str, i64)]) -> CreateOrderRequest {
-    let line = |(product_id, quantity): &(&str, i64)| OrderLine {
+fn order(order_id: &str, customer_id: &str, lines: &[Line]) -> CreateOrderRequest {
+    let line = |(product_id, quantity): &Line| OrderLine {
         product_id: (*product_id).to_owned(),
         quantity: *quantity,
         unit_price: Some(price(product_id)),
-        ..Default::default()
     };
     let order = Order {
         order_id: order_id.to_owned(),

@@ -1,6 +1,11 @@
-//! What tests of services need: a driver for processors without a log, and one service with real tasks on a log in memory.
+//! What tests of services need: a driver for processors without a log, one service with real tasks on a log in memory,
+//! and a whole mesh.
 
+#[cfg(feature = "mesh")]
+mod mesh;
 mod running;
 
+#[cfg(feature = "mesh")]
+pub use mesh::Mesh;
 pub use running::Running;
 pub use task_runtime::driver::{Driver, Emitted};

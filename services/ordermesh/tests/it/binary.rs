@@ -1,0 +1,107 @@
+//! What the binary does at its beginning and its end.
+
+use std::net::TcpListener;
+use std::process::Output;
+
+use proto::orders::v1::{OrderState, WaitFor};
+
+use crate::process::{Process, command};
+use crate::shop::{Shop, order};
+
+fn refused(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_drains_and_ends_with_zero() {
+    let data = tempfile::tempdir().unwrap();
+    let process = Process::start(data.path(), &[]);
+    let shop = Shop::new(process.channel());
+    shop.stock("jumpers", 10).await;
+    let judged = shop.judged(order("c-1", &[("jumpers", 1)])).await;
+    // One that waits for what will not come must not hold the process.
+    let waiter = {
+        let shop = shop.clone();
+        tokio::spawn(async move { shop.wait("nowhere", WaitFor::Validated).await })
+    };
+    let (status, said) = tokio::task::spawn_blocking(move || process.terminate()).await.unwrap();
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert!(said.contains("try next:") && said.contains("stopping"), "{said}");
+    assert!(waiter.await.unwrap().is_err());
+
+    let process = Process::start(data.path(), &[]);
+    let shop = Shop::new(process.channel());
+    let again = shop.wait(&judged.order_id, WaitFor::Shipped).await.unwrap();
+    assert_eq!(again.state(), OrderState::Shipped);
+}
+
+#[test]
+fn a_taken_port_is_said_plainly() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let data = tempfile::tempdir().unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ordermesh"));
+    let output = command.args(["dev", "--listen", &address, "--data"]).arg(data.path().join("d")).output().unwrap();
+    let said = refused(&output);
+    assert!(said.contains(&format!("another process listens on {address}")) && said.contains("--listen"), "{said}");
+    assert!(!data.path().join("d").exists(), "nothing was touched");
+}
+
+#[test]
+fn data_of_another_partition_count_is_refused_with_what_to_do() {
+    let data = tempfile::tempdir().unwrap();
+    Process::start(data.path(), &["--partitions", "2"]).kill();
+    let said = refused(&command(data.path(), &["--partitions", "3"]).output().unwrap());
+    assert!(said.contains("has 2 partitions, not 3: start with --partitions 2"), "{said}");
+}
+
+#[test]
+fn data_of_a_newer_version_is_refused_with_what_to_do() {
+    let data = tempfile::tempdir().unwrap();
+    std::fs::write(data.path().join("ordermesh.json"), r#"{"format": 99, "partitions": 4}"#).unwrap();
+    let said = refused(&command(data.path(), &[]).output().unwrap());
+    assert!(said.contains("start the newer version"), "{said}");
+}
+
+#[test]
+fn a_directory_that_is_in_use_is_refused() {
+    let data = tempfile::tempdir().unwrap();
+    let _process = Process::start(data.path(), &[]);
+    let said = refused(&command(data.path(), &[]).output().unwrap());
+    assert!(said.contains("in use by"), "{said}");
+}
+
+#[test]
+fn wrong_settings_stop_the_start_with_their_names() {
+    let data = tempfile::tempdir().unwrap();
+    let said = refused(&command(data.path(), &[]).env("ORDERMESH__GATEWAY__TRYS_MAX", "3").output().unwrap());
+    assert!(said.contains("gateway.trys_max") && said.contains("tries_max"), "{said}");
+}
+
+#[test]
+fn the_configuration_can_be_shown() {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ordermesh"));
+    let output = command.args(["config", "--partitions", "7"]).output().unwrap();
+    assert!(output.status.success());
+    assert!(String::from_utf8(output.stdout).unwrap().contains("partitions = 7"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sample_can_be_loaded_again_and_again() {
+    let data = tempfile::tempdir().unwrap();
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let process = Process::start(data.path(), &["--sample"]);
+        let shop = Shop::new(process.channel());
+        for order_id in ["sample-1", "sample-4"] {
+            shop.wait(order_id, WaitFor::Shipped).await.unwrap();
+        }
+        let orders = shop.all_orders().await;
+        assert_eq!(orders.len(), 4);
+        seen.push(orders.iter().map(|order| order.order_id.clone()).collect::<Vec<_>>());
+        let (status, _) = tokio::task::spawn_blocking(move || process.terminate()).await.unwrap();
+        assert!(status.success());
+    }
+    assert_eq!(seen[0], seen[1]);
+}

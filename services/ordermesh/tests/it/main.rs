@@ -1,0 +1,12 @@
+//! End to end: the public API of a whole mesh, and the real binary as a child process.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod binary;
+mod fulfilment;
+mod inputs;
+mod kills;
+mod lists;
+mod process;
+mod shop;
+mod validation;

@@ -1,0 +1,121 @@
+//! A whole mesh in this process, for end-to-end tests: every role behind the gateway on a free port, in a directory of its
+//! own that goes away with it. It is the production instance; only the port, the directory and, on request, the clock are
+//! the test's.
+
+use std::sync::Arc;
+
+use ordermesh::{Config, Instance, Setup, Stopped, Sync};
+use proto::inventory::v1::inventory_service_client::InventoryServiceClient;
+use proto::manufacturing::v1::manufacturing_service_client::ManufacturingServiceClient;
+use proto::orders::v1::order_service_client::OrderServiceClient;
+use proto::shipping::v1::shipping_service_client::ShippingServiceClient;
+use proto::validation::v1::validation_service_client::ValidationServiceClient;
+use service_host::{Clock, server};
+use task_runtime::NoTracer;
+use tempfile::TempDir;
+use tonic::transport::{Channel, Endpoint};
+
+/// A mesh that runs. Stop it, or drop it with its runtime.
+#[derive(Debug)]
+pub struct Mesh {
+    directory: TempDir,
+    config: Config,
+    clock: Clock,
+    instance: Instance,
+    channel: Channel,
+}
+
+impl Mesh {
+    /// The configuration that tests start from: no fsync, and no workshop that makes things by itself.
+    #[must_use]
+    pub fn config() -> Config {
+        let mut config = Config::default();
+        config.broker.sync = Sync::Os;
+        config.manufacturing.items_per_second = 0;
+        config
+    }
+
+    /// A mesh on the machine's clock.
+    pub async fn start() -> Self {
+        Self::with(Self::config(), Clock::system()).await
+    }
+
+    /// A mesh on any clock. Directory and port of `config` are replaced.
+    ///
+    /// # Panics
+    /// If it does not start, which fails the test.
+    pub async fn with(mut config: Config, clock: Clock) -> Self {
+        let directory = tempfile::tempdir().expect("a test needs a temporary directory");
+        config.mesh.data = directory.path().join("data");
+        config.listen.address = ([127, 0, 0, 1], 0).into();
+        let (instance, channel) = start(&config, &clock).await;
+        Self { directory, config, clock, instance, channel }
+    }
+
+    /// Stops it in an orderly way and starts it again on the same directory, on another port.
+    pub async fn restart(self) -> Self {
+        let Self { directory, config, clock, instance, channel } = self;
+        drop(channel);
+        instance.stop().await;
+        let (instance, channel) = start(&config, &clock).await;
+        Self { directory, config, clock, instance, channel }
+    }
+
+    /// Stops it in an orderly way.
+    pub async fn stop(self) -> Stopped {
+        drop(self.channel);
+        self.instance.stop().await
+    }
+
+    /// Its clock.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// A connection to its gateway.
+    #[must_use]
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    /// A client of OrderService.
+    #[must_use]
+    pub fn orders(&self) -> OrderServiceClient<Channel> {
+        OrderServiceClient::new(self.channel())
+    }
+
+    /// A client of ValidationService.
+    #[must_use]
+    pub fn validation(&self) -> ValidationServiceClient<Channel> {
+        ValidationServiceClient::new(self.channel())
+    }
+
+    /// A client of InventoryService.
+    #[must_use]
+    pub fn inventory(&self) -> InventoryServiceClient<Channel> {
+        InventoryServiceClient::new(self.channel())
+    }
+
+    /// A client of ManufacturingService.
+    #[must_use]
+    pub fn manufacturing(&self) -> ManufacturingServiceClient<Channel> {
+        ManufacturingServiceClient::new(self.channel())
+    }
+
+    /// A client of ShippingService.
+    #[must_use]
+    pub fn shipping(&self) -> ShippingServiceClient<Channel> {
+        ShippingServiceClient::new(self.channel())
+    }
+}
+
+async fn start(config: &Config, clock: &Clock) -> (Instance, Channel) {
+    let listener = server::bind(config.listen.address).await.expect("a free port can be bound");
+    let setup = Setup { config: config.clone(), listener, clock: clock.clone(), tracer: Arc::new(NoTracer) };
+    let instance = Instance::start(setup).await.expect("the mesh starts");
+    instance.running().await.expect("every task runs");
+    let endpoint = Endpoint::from_shared(format!("http://{}", instance.address())).expect("an address is a URI");
+    let channel = endpoint.connect().await.expect("the mesh takes connections");
+    (instance, channel)
+}
