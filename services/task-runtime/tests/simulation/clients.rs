@@ -298,6 +298,7 @@ impl Client {
             let wanted = effect.clone();
             let wait = life.handle.wait(EFFECTS, &effect, move |view| view.get(EFFECTS, &wanted).ok().flatten());
             let patience = self.dice.millis(500, 20_000);
+            self.note(format_args!("waits at {task:?} p{} for {effect:?}", life.process));
             match timeout(patience, wait).await {
                 Ok(Ok(_)) => {
                     let there = self.world.shared.oracle(|o| o.reading(task).row(&mesh::row(2, &effect)).is_some());
@@ -329,7 +330,8 @@ impl Client {
 
 /// A producer that knows nothing of sources: what it sends is taken once for each time that it stands in the log.
 pub(crate) async fn outside(world: Rc<World>, mut dice: Dice) {
-    let log = world.processes[0].log.clone();
+    // Its own connection: what crashes tasks does not crash it.
+    let log = world.processes[world.shared.profile.processes].log.clone();
     for _ in 0..world.shared.profile.outside_records {
         let pause = dice.millis(0, 500);
         sleep(pause).await;

@@ -172,7 +172,9 @@ impl World {
                 return self.shared.check(fail("panic", format!("{} life {id}: {panic}", name(task))));
             }
             Ok(End::Spins) => return self.shared.check(fail("spin", format!("{} never waits", name(task)))),
-            Ok(End::Killed | End::Of(Ok(()))) => return,
+            Ok(End::Killed) => return,
+            // Asked to stop; meanwhile it may have been given back to this process.
+            Ok(End::Of(Ok(()))) => self.dice(|dice| dice.millis(1, 50)),
             Ok(End::Of(Err(TaskError::Fenced { .. }))) => {
                 self.shared.count("fenced");
                 // As the runtime does, but for the number of tries: the network is given time, not a thousand claims.
