@@ -9,6 +9,10 @@ use rand::rngs::StdRng;
 use rand::{Rng, RngCore, SeedableRng};
 use state_store::{Change, Config, Identity, Opened, Store, Stores};
 
+/// The one that the mesh uses.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const TASKS: u32 = 40;
 
 fn identity(task: u32) -> Identity {

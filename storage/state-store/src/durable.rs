@@ -18,7 +18,7 @@ use bytes::Bytes;
 
 use crate::Error;
 use crate::background::{Background, Frozen};
-use crate::layer::Layer;
+use crate::layer::{Layer, Memory};
 use crate::merge::merge;
 use crate::state::State;
 use crate::store::{Change, Pair, Store, check_checkpoint, check_limits};
@@ -31,10 +31,13 @@ pub(crate) struct DurableStore {
     state: State,
     frozen: Option<Arc<Frozen>>,
     active: Layer,
-    /// Size of the active layer at which it is frozen; twice this is where an apply waits.
+    /// Size of the active layer at which it is frozen.
     layer_bytes: usize,
-    /// Size of the active layer at which to try again after a failed write.
-    retry_bytes: usize,
+    /// Size of the active layer at which to look after the frozen one: the same, or more after a failed write.
+    attend_bytes: usize,
+    memory: Arc<Memory>,
+    /// This store's share of it.
+    memory_bytes: usize,
     background: Arc<Background>,
     /// Frees the task's name; the last field, so that the files are closed by then.
     _registration: Registration,
@@ -45,6 +48,7 @@ impl DurableStore {
         tables: Tables,
         state: State,
         layer_bytes: usize,
+        memory: &Arc<Memory>,
         background: &Arc<Background>,
         registration: Registration,
     ) -> Self {
@@ -54,7 +58,9 @@ impl DurableStore {
             frozen: None,
             active: Layer::default(),
             layer_bytes,
-            retry_bytes: layer_bytes,
+            attend_bytes: layer_bytes,
+            memory: Arc::clone(memory),
+            memory_bytes: 0,
             background: Arc::clone(background),
             _registration: registration,
         };
@@ -62,12 +68,13 @@ impl DurableStore {
         store
     }
 
-    /// Makes room in the active layer: hands it over when it is full, waits when it is twice as full as that.
+    /// Hands a full layer over. While an earlier one is still on its way the active one grows on, for then a larger one costs
+    /// less per row; when the memory of all stores is used up, the apply waits.
     fn make_room(&mut self) -> Result<(), Error> {
-        if self.active.bytes() < self.retry_bytes {
+        if self.active.bytes() < self.attend_bytes {
             return Ok(());
         }
-        let is_last_chance = self.active.bytes() >= self.layer_bytes * 2;
+        let is_last_chance = self.memory.is_full();
         if let Some(frozen) = &self.frozen {
             let outcome = if is_last_chance { Some(frozen.wait()) } else { frozen.outcome() };
             match outcome {
@@ -80,18 +87,26 @@ impl DurableStore {
         Ok(())
     }
 
+    /// Brings this store's share of the memory up to date.
+    fn account(&mut self) {
+        let now = self.active.bytes() + self.frozen.as_ref().map_or(0, |frozen| frozen.layer.bytes());
+        self.memory.change(self.memory_bytes, now);
+        self.memory_bytes = now;
+    }
+
     fn freeze(&mut self) {
         let frozen = Arc::new(Frozen::new(std::mem::take(&mut self.active), self.state.clone()));
         self.background.write(&self.tables, &frozen);
         self.frozen = Some(frozen);
-        self.retry_bytes = self.layer_bytes;
+        self.attend_bytes = self.layer_bytes;
     }
 
     /// The frozen layer is in the tables.
     fn thaw(&mut self, state: State) {
         self.state = state;
         self.frozen = None;
-        self.retry_bytes = self.layer_bytes;
+        self.attend_bytes = self.layer_bytes;
+        self.account();
     }
 
     /// A write in the background failed: try again after some more changes, and, when there is no room left for any, on this
@@ -113,7 +128,7 @@ impl DurableStore {
         if let Some(frozen) = &self.frozen {
             self.background.write(&self.tables, frozen);
         }
-        self.retry_bytes = self.active.bytes() + self.layer_bytes / 8;
+        self.attend_bytes = self.active.bytes() + self.layer_bytes / 8;
         Ok(())
     }
 
@@ -175,6 +190,7 @@ impl Store for DurableStore {
             self.active.record(key, value.as_deref());
         }
         self.active.set_checkpoint(checkpoint);
+        self.account();
         Ok(())
     }
 
@@ -260,5 +276,6 @@ impl Drop for DurableStore {
     fn drop(&mut self) {
         // The next open may follow at once, so nobody else may hold the tables when this one lets go of them.
         self.background.retire(&self.tables);
+        self.memory.change(self.memory_bytes, 0);
     }
 }

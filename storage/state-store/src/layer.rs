@@ -6,11 +6,38 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Range;
 use std::ops::Bound;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
-/// What a row costs beside its key and value: two handles, its share of a tree node, two heap blocks.
-const ROW_OVERHEAD_BYTES: usize = 128;
+/// What a row costs beside its key and value: two handles in a tree node that is two thirds full, and up to four heap blocks.
+const ROW_OVERHEAD_BYTES: usize = 176;
+
+/// What all layers of the process take together.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    used: AtomicUsize,
+    limit: usize,
+}
+
+impl Memory {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { used: AtomicUsize::new(0), limit }
+    }
+
+    /// One store's share has changed.
+    pub(crate) fn change(&self, before: usize, now: usize) {
+        if now >= before {
+            self.used.fetch_add(now - before, Ordering::Relaxed);
+        } else {
+            self.used.fetch_sub(before - now, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.used.load(Ordering::Relaxed) >= self.limit
+    }
+}
 
 /// Changes by key (`None` is a deletion) and the newest checkpoint.
 #[derive(Debug, Default)]

@@ -9,6 +9,7 @@ use crate::Error;
 use crate::background::Background;
 use crate::directory::{self, TaskDirectory};
 use crate::durable::DurableStore;
+use crate::layer::Memory;
 use crate::state::State;
 use crate::store::{Identity, Opened, Store};
 use crate::tables::{SharedCache, Tables};
@@ -20,22 +21,25 @@ pub struct Config {
     pub directory: PathBuf,
     /// Bytes of table blocks kept in memory, all stores together.
     pub cache_bytes: u64,
-    /// Bytes of recent changes that one store gathers in memory before it writes them to disk. Twice as much may be in use
-    /// while a write is under way.
+    /// Bytes of recent changes that one store gathers in memory before it begins to write them to disk.
     pub memtable_bytes: usize,
+    /// Bytes of recent changes in all stores together at which an apply waits for the disk, instead of gathering on while a
+    /// write is under way. Each store may go over it by `memtable_bytes`.
+    pub memtable_total_bytes: usize,
     /// Whether an open reads all rows and compares them with the digest that was written with them. It compares every byte
     /// of the files with its checksum in any case; this finds, in addition, faults of the storage engine itself.
     pub verify_rows: bool,
 }
 
 impl Config {
-    /// The defaults, in `directory`: 32 MiB of cache, 1 MiB of recent changes per store, rows are verified.
+    /// The defaults, in `directory`: 32 MiB of cache, 1 MiB of recent changes per store and 64 MiB in all, rows are verified.
     #[must_use]
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self {
             directory: directory.into(),
             cache_bytes: 32 * 1024 * 1024,
             memtable_bytes: 1024 * 1024,
+            memtable_total_bytes: 64 * 1024 * 1024,
             verify_rows: true,
         }
     }
@@ -50,6 +54,7 @@ pub struct Stores {
 struct Shared {
     config: Config,
     cache: SharedCache,
+    memory: Arc<Memory>,
     background: Arc<Background>,
     open: Mutex<HashSet<String>>,
     _lock: File,
@@ -79,7 +84,9 @@ impl Stores {
         let lock = directory::lock(&config.directory)?;
         let cache = SharedCache::new(&config.directory, config.cache_bytes);
         let background = Arc::new(Background::start(&config.directory)?);
-        Ok(Self { shared: Arc::new(Shared { config, cache, background, open: Mutex::default(), _lock: lock }) })
+        let memory = Arc::new(Memory::new(config.memtable_total_bytes));
+        let shared = Shared { config, cache, memory, background, open: Mutex::default(), _lock: lock };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Opens the store of a task and verifies it (see [`Config::verify_rows`]). Stores of different tasks may be opened on several
@@ -114,8 +121,8 @@ impl Stores {
     }
 
     fn store(&self, tables: Tables, state: State, registration: Registration) -> Box<dyn Store> {
-        let Shared { config, background, .. } = &*self.shared;
-        Box::new(DurableStore::new(tables, state, config.memtable_bytes, background, registration))
+        let Shared { config, memory, background, .. } = &*self.shared;
+        Box::new(DurableStore::new(tables, state, config.memtable_bytes, memory, background, registration))
     }
 
     /// Deletes all that a task has on disk.

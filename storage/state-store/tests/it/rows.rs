@@ -19,7 +19,7 @@ pub(crate) fn quick_directory() -> TempDir {
 
 /// Stores with layers so small that every few applies reach the disk.
 pub(crate) fn stores_with_tiny_layers(directory: &Path) -> Stores {
-    Stores::open(Config { memtable_bytes: 4096, ..Config::new(directory) }).unwrap()
+    Stores::open(Config { memtable_bytes: 4096, memtable_total_bytes: 16_384, ..Config::new(directory) }).unwrap()
 }
 
 pub(crate) fn bytes(text: &str) -> Bytes {
