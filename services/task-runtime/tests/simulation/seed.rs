@@ -76,6 +76,8 @@ async fn play(world: &Rc<World>, dice: &mut Dice) {
 /// After the faults: all callers are answered, everything arrives, and what is left agrees with itself.
 async fn settle(world: &Rc<World>, jobs: Vec<JoinHandle<()>>) -> Verdict {
     let until = Instant::now() + DRAIN_MAX;
+    // What is still under way from before may land as late as this.
+    let late = Instant::now() + Duration::from_millis(world.shared.profile.network.late_max_ms + 700);
     for job in jobs {
         match tokio::time::timeout_at(until, job).await {
             Ok(Ok(())) => {}
@@ -88,6 +90,7 @@ async fn settle(world: &Rc<World>, jobs: Vec<JoinHandle<()>>) -> Verdict {
     if world.shared.oracle(|oracle| oracle.has_lost) {
         return Ok(());
     }
+    tokio::time::sleep_until(late).await;
     while let Some(missing) = world.shared.oracle(|oracle| missing(oracle)) {
         if Instant::now() > until {
             return fail("drain", missing);
@@ -124,8 +127,8 @@ fn missing(oracle: &Oracle) -> Option<String> {
             _ => continue,
         };
         let position = oracle.reading((reader, at.partition)).position(at.topic.as_str());
-        if position < topic.end() {
-            return Some(format!("{at} is read to {position} of {}", topic.end()));
+        if position < topic.end_of_taken() {
+            return Some(format!("{at} is read to {position} of {}", topic.end_of_taken()));
         }
     }
     None

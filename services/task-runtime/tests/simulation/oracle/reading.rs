@@ -88,14 +88,14 @@ impl Reading {
 
     fn absorb_progress(&mut self, body: &Body, moved: &mut Moved) -> Verdict {
         for (topic, to) in &body.positions {
-            let from = self.positions.insert(topic.clone(), *to).unwrap_or(0);
+            let from = self.positions.insert(topic.as_str().to_owned(), *to).unwrap_or(0);
             if from >= *to {
                 return fail("positions", format!("{topic} goes from {from} to {to}"));
             }
-            moved.push((topic.clone(), from, *to));
+            moved.push((topic.as_str().to_owned(), from, *to));
         }
         for update in &body.watermarks {
-            let key = (update.topic.clone(), update.task.clone(), update.incarnation);
+            let key = (update.topic.as_str().to_owned(), update.task.to_string(), update.incarnation);
             let before = self.watermarks.insert(key, update.sequence).unwrap_or(0);
             if before >= update.sequence {
                 return fail("watermark", format!("{} goes from {before} to {}", update.task, update.sequence));

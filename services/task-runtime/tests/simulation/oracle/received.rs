@@ -40,6 +40,11 @@ impl Received {
         self.records.push(Seen { source, taken });
     }
 
+    /// Behind the last record that a receiver takes: what follows has no effect, and need not be committed as read.
+    pub(crate) fn end_of_taken(&self) -> u64 {
+        self.records.iter().rposition(|seen| seen.taken).map_or(0, |last| last as u64 + 1)
+    }
+
     pub(crate) fn end(&self) -> u64 {
         self.records.len() as u64
     }
@@ -52,6 +57,12 @@ impl Received {
     /// How many records were sent again.
     pub(crate) fn repeated(&self) -> u64 {
         self.records.iter().filter(|seen| !seen.taken).count() as u64
+    }
+
+    /// Whether a reader at this position has anything to take.
+    pub(crate) fn has_news(&self, position: u64) -> bool {
+        let from = usize::try_from(position).unwrap_or(usize::MAX).min(self.records.len());
+        self.records[from..].iter().any(|seen| seen.source.is_none() || seen.taken)
     }
 
     pub(crate) fn truncate(&mut self, from: u64) {
@@ -74,8 +85,8 @@ impl Received {
                 expected.insert(sender, *sequence);
             }
         }
-        let updates = body.watermarks.iter().filter(|update| update.topic == topic);
-        let found: Vec<_> = updates.map(|u| ((u.task.clone(), u.incarnation), u.sequence)).collect();
+        let updates = body.watermarks.iter().filter(|update| update.topic.as_str() == topic);
+        let found: Vec<_> = updates.map(|u| ((u.task.to_string(), u.incarnation), u.sequence)).collect();
         if found.iter().map(|(sender, sequence)| (sender, *sequence)).eq(expected.iter().map(|(s, n)| (*s, *n))) {
             return Ok(());
         }
