@@ -49,7 +49,8 @@ async fn put(tasks: &Tasks, number: u64) {
 }
 
 fn through_the_runtime(criterion: &mut Criterion) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     let log: SharedLog = Arc::new(MemoryLog::default());
     let storage = Storage::Memory(Arc::new(|_| MemoryStore::default()));
     let started = Runtime::start(Start::new(log, storage, 2), vec![first(), second()]);

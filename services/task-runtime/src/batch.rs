@@ -3,13 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use event_log::{Header, StoredRecord, TopicName};
 use state_store::Store;
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::changelog::{Body, Output, PublishedUpto, WatermarkUpdate};
+use crate::changelog::{Body, Output, WatermarkUpdate};
 use crate::definition::{CommandHandler, RecordHandler, TimerHandler};
 use crate::overlay::Overlay;
 use crate::progress::{Progress, Verdict, judge};
@@ -41,7 +42,7 @@ impl Setting {
     pub(crate) fn new(definition: Definition, partition: u32, partitions: u32, config: &crate::Config) -> Self {
         let outputs = definition.outputs.iter().cloned().collect();
         let request_memory_ms = i64::try_from(config.request_memory.as_millis()).unwrap_or(i64::MAX);
-        let tracer = std::sync::Arc::new(NoTracer);
+        let tracer = Arc::new(NoTracer);
         let (record_bytes_max, shortcut) = (config.record_bytes_max, config.shortcut);
         Self { definition, partition, partitions, record_bytes_max, request_memory_ms, shortcut, tracer, outputs }
     }
@@ -52,6 +53,16 @@ impl Setting {
     }
 }
 
+/// Records that had no effect: how far they were read is carried along until something has to be committed. A crash before
+/// that means reading them again, which is as if they had not been read before.
+#[derive(Debug, Default)]
+pub(crate) struct Quiet {
+    positions: BTreeMap<usize, u64>,
+    watermarks: BTreeMap<(usize, Arc<str>, u128), u64>,
+    stream_time_ms: i64,
+    pub(crate) records: usize,
+}
+
 /// What has been computed for the next commit.
 pub(crate) struct Batch<'a> {
     setting: &'a Setting,
@@ -60,8 +71,10 @@ pub(crate) struct Batch<'a> {
     overlay: Overlay,
     emitted: Vec<Output>,
     positions: BTreeMap<usize, u64>,
-    watermarks: BTreeMap<(usize, String, u128), u64>,
+    watermarks: BTreeMap<(usize, Arc<str>, u128), u64>,
     stream_time_ms: i64,
+    quiet_records: usize,
+    records: usize,
     items: usize,
     bytes: usize,
     spans: Vec<tracing::Span>,
@@ -78,9 +91,8 @@ impl std::fmt::Debug for Batch<'_> {
 /// A finished batch.
 #[derive(Debug)]
 pub(crate) struct Finished {
-    pub(crate) body: Body,
-    /// Whether there is anything to commit.
-    pub(crate) is_empty: bool,
+    /// What is to be committed, or what is carried along because nothing has to be.
+    pub(crate) outcome: Result<Body, Quiet>,
     pub(crate) spans: Vec<tracing::Span>,
     /// Records that were duplicates or ahead of their predecessors.
     pub(crate) skipped: u64,
@@ -89,16 +101,18 @@ pub(crate) struct Finished {
 }
 
 impl<'a> Batch<'a> {
-    pub(crate) fn new(setting: &'a Setting, progress: &'a Progress, store: &'a dyn Store) -> Self {
+    pub(crate) fn new(setting: &'a Setting, progress: &'a Progress, store: &'a dyn Store, quiet: Quiet) -> Self {
         Self {
             setting,
             progress,
             store,
             overlay: Overlay::default(),
             emitted: Vec::new(),
-            positions: BTreeMap::new(),
-            watermarks: BTreeMap::new(),
-            stream_time_ms: progress.stream_time_ms,
+            positions: quiet.positions,
+            watermarks: quiet.watermarks,
+            stream_time_ms: progress.stream_time_ms.max(quiet.stream_time_ms),
+            quiet_records: quiet.records,
+            records: 0,
             items: 0,
             bytes: 0,
             spans: Vec::new(),
@@ -125,6 +139,7 @@ impl<'a> Batch<'a> {
         let (topic, handler) = &self.setting.definition.inputs[input];
         self.positions.insert(input, stored.offset.0 + 1);
         self.items += 1;
+        self.records += 1;
         if !self.take(input, topic, stored) {
             self.skipped += 1;
             return Ok(());
@@ -149,11 +164,11 @@ impl<'a> Batch<'a> {
     /// Whether the record is the next of its sender; records from outside the mesh always are.
     fn take(&mut self, input: usize, topic: &TopicName, stored: &StoredRecord) -> bool {
         let Some(source) = Source::of(&stored.record) else { return true };
-        let key = (input, source.task.to_owned(), source.incarnation);
-        let before = || {
-            let input = self.progress.inputs.get(topic.as_str())?;
-            input.watermarks.get(&(source.task.to_owned(), source.incarnation)).copied()
-        };
+        let committed =
+            self.progress.inputs.get(topic.as_str()).and_then(|input| input.watermarks.get_key_value(source.task));
+        let task = committed.map_or_else(|| Arc::from(source.task), |(task, _)| task.clone());
+        let key = (input, task, source.incarnation);
+        let before = || committed.and_then(|(_, lives)| lives.get(&source.incarnation)).copied();
         let taken = self.watermarks.get(&key).copied().or_else(before);
         match judge(taken, &source, self.setting.shortcut) {
             Verdict::Take => {
@@ -249,10 +264,16 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// The commit of everything so far. `published` is what has become known of earlier outputs.
-    pub(crate) fn finish(self, published: Vec<PublishedUpto>) -> Finished {
-        let is_empty = self.overlay.is_empty() && self.emitted.is_empty() && self.positions.is_empty();
-        let topic_of = |input: usize| self.setting.definition.inputs[input].0.as_str().to_owned();
+    /// The commit of everything so far, unless it is but records without effect, fewer than `quiet_max` of them.
+    pub(crate) fn finish(self, quiet_max: usize) -> Finished {
+        let (spans, skipped, dead) = (self.spans, self.skipped, self.dead);
+        let records = self.quiet_records + self.records;
+        if self.overlay.is_empty() && self.emitted.is_empty() && (records < quiet_max || self.positions.is_empty()) {
+            let (positions, watermarks, stream_time_ms) = (self.positions, self.watermarks, self.stream_time_ms);
+            let outcome = Err(Quiet { positions, watermarks, stream_time_ms, records });
+            return Finished { outcome, spans, skipped, dead };
+        }
+        let topic_of = |input: usize| self.setting.definition.inputs[input].0.clone();
         let mut sequences: BTreeMap<(TopicName, u32), u64> = BTreeMap::new();
         let mut outputs = self.emitted;
         for output in &mut outputs {
@@ -272,11 +293,11 @@ impl<'a> Batch<'a> {
             positions: self.positions.into_iter().map(|(input, offset)| (topic_of(input), offset)).collect(),
             watermarks: watermarks.collect(),
             outputs,
-            published,
+            published: Vec::new(),
             stream_time_ms: self.stream_time_ms,
             changes: self.overlay.into_changes(),
         };
-        Finished { body, is_empty, spans: self.spans, skipped: self.skipped, dead: self.dead }
+        Finished { outcome: Ok(body), spans, skipped, dead }
     }
 
     /// Runs one handler, all or nothing. A panic in a handler is a fault of that input: it must not take the task along.

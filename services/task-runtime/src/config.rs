@@ -15,6 +15,8 @@ pub struct Config {
     pub batch_bytes_max: usize,
     /// Input records that are read ahead of processing.
     pub read_ahead_records_max: usize,
+    /// Records without any effect after which their positions are committed. Fewer are read again after a crash.
+    pub quiet_records_max: usize,
     /// Bytes fetched at once from each input partition.
     pub fetch_bytes_max: usize,
     /// Longest wait of one fetch. Arriving records end it; the time costs no latency.
@@ -41,6 +43,7 @@ impl Default for Config {
             batch_items_max: 512,
             batch_bytes_max: 512 * 1024,
             read_ahead_records_max: 2_048,
+            quiet_records_max: 1_024,
             fetch_bytes_max: 256 * 1024,
             fetch_wait: Duration::from_secs(30),
             outbox_records_max: 16_384,
@@ -50,6 +53,13 @@ impl Default for Config {
             retry_pause_max: Duration::from_secs(1),
             shortcut: crate::Shortcut::None,
         }
+    }
+}
+
+impl Config {
+    /// The pause behind the n-th failed try in a row, from 1.
+    pub(crate) fn pause_after(&self, failed: u32) -> Duration {
+        self.retry_pause.saturating_mul(1 << failed.saturating_sub(1).min(16)).min(self.retry_pause_max)
     }
 }
 

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use event_log::{Header, Offset, Record, StoredRecord};
 use state_store::{MemoryStore, Store};
 
-use crate::batch::{Batch, Finished, Setting};
+use crate::batch::{Batch, Finished, Quiet, Setting};
 use crate::owner::Timers;
 use crate::progress::Progress;
 use crate::view::View;
@@ -132,9 +132,10 @@ impl Driver {
     }
 
     fn step<R>(&mut self, work: impl FnOnce(&mut Batch<'_>) -> R) -> R {
-        let mut batch = Batch::new(&self.setting, &self.progress, &self.store);
+        let mut batch = Batch::new(&self.setting, &self.progress, &self.store, Quiet::default());
         let result = work(&mut batch);
-        let Finished { mut body, .. } = batch.finish(Vec::new());
+        let Finished { outcome, .. } = batch.finish(0);
+        let mut body = outcome.unwrap_or_default();
         let mut changes = std::mem::take(&mut body.changes);
         self.timers.absorb(&changes);
         self.progress.absorb(&body, &mut changes);

@@ -4,13 +4,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use event_log::{Error, Header, Record, SharedLog, TopicPartition};
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 
 use crate::changelog::{Body, Output, PublishedUpto};
-use crate::config::{Backoff, Config};
+use crate::config::Config;
 use crate::progress::{Destination, Progress};
 use crate::{SOURCE_HEADER, Source};
 
@@ -31,6 +32,9 @@ struct Unpublished {
 struct Queue {
     waiting: VecDeque<(u64, Output)>,
     in_flight: usize,
+    /// Tries of the append in flight that did not end well, and how many records one append may have after TooLarge.
+    failed: u32,
+    append_records_max: Option<usize>,
     /// Last sequence that the log has acknowledged, and whether a commit says so yet.
     acknowledged: u64,
     recorded: bool,
@@ -47,7 +51,8 @@ pub(crate) struct Outbox {
     log: SharedLog,
     config: Arc<Config>,
     task: Arc<str>,
-    incarnation: u128,
+    /// Value of the source header up to the sequence.
+    source_prefix: String,
     queues: BTreeMap<Destination, Queue>,
     commits: BTreeMap<u64, Unpublished>,
     waiting: usize,
@@ -60,7 +65,7 @@ impl Outbox {
             log,
             config,
             task: Arc::from(task),
-            incarnation: 0,
+            source_prefix: Source::prefix(task, 0),
             queues: BTreeMap::new(),
             commits: BTreeMap::new(),
             waiting: 0,
@@ -70,7 +75,7 @@ impl Outbox {
 
     /// The life of the changelog, which names our records to receivers.
     pub(crate) fn set_incarnation(&mut self, incarnation: u128) {
-        self.incarnation = incarnation;
+        self.source_prefix = Source::prefix(&self.task, incarnation);
     }
 
     /// Takes over what a commit says: its outputs wait from now on, and what it records as published does not any more.
@@ -142,31 +147,47 @@ impl Outbox {
                 continue;
             }
             let mut bytes = 0;
-            let records: Vec<Record> = (queue.waiting.iter().take(APPEND_RECORDS_MAX))
+            let count = queue.append_records_max.unwrap_or(APPEND_RECORDS_MAX);
+            let records: Vec<Record> = (queue.waiting.iter().take(count))
                 .map_while(|(_, output)| {
-                    let fits = bytes == 0 || bytes < APPEND_BYTES_MAX;
-                    fits.then(|| {
-                        let record = record(output, &self.task, self.incarnation);
+                    (bytes < APPEND_BYTES_MAX).then(|| {
+                        let record = record(output, &self.source_prefix);
                         bytes += record.approximate_size();
                         record
                     })
                 })
                 .collect();
             queue.in_flight = records.len();
-            let send = send_in_order(self.log.clone(), self.config.clone(), destination.clone(), records);
-            self.sending.push(Box::pin(send));
+            let pause = (queue.failed > 0).then(|| self.config.pause_after(queue.failed));
+            self.sending.push(Box::pin(send(self.log.clone(), destination.clone(), records, pause)));
         }
     }
 
-    /// Notes an append that is through.
+    /// Notes an append that has ended. One that failed is made again from what waits: sending again what may have been
+    /// appended is safe, since receivers take each sequence once.
     pub(crate) fn sent(&mut self, sent: Sent) -> Result<(), Error> {
-        sent.result?;
         let queue = self.queues.get_mut(&sent.destination).expect("a destination with an append in flight stays");
-        let last = queue.waiting.get(queue.in_flight.saturating_sub(1)).map_or(0, |(_, output)| output.sequence);
-        queue.in_flight = 0;
-        queue.recorded = false;
-        self.acknowledge(&sent.destination, last);
-        Ok(())
+        let count = std::mem::take(&mut queue.in_flight);
+        match sent.result {
+            Ok(()) => {
+                queue.failed = 0;
+                queue.recorded = false;
+                let last = queue.waiting.get(count.saturating_sub(1)).map_or(0, |(_, output)| output.sequence);
+                self.acknowledge(&sent.destination, last);
+                Ok(())
+            }
+            Err(Error::TooLarge { .. }) if count > 1 => {
+                queue.append_records_max = Some(count / 2);
+                Ok(())
+            }
+            Err(error) if error.is_retryable() => {
+                let (topic, partition) = &sent.destination;
+                tracing::warn!(%topic, partition, %error, "publishing is delayed");
+                queue.failed = queue.failed.saturating_add(1);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn acknowledge(&mut self, destination: &Destination, upto: u64) {
@@ -188,32 +209,18 @@ impl Outbox {
     }
 }
 
-fn record(output: &Output, task: &str, incarnation: u128) -> Record {
-    let source = Source { task, incarnation, sequence: output.sequence };
+fn record(output: &Output, source_prefix: &str) -> Record {
     let mut headers = Vec::with_capacity(output.headers.len() + 1);
-    headers.push(Header::new(SOURCE_HEADER, source.to_value()));
+    headers.push(Header::new(SOURCE_HEADER, Source::value(source_prefix, output.sequence)));
     headers.extend(output.headers.iter().map(|(name, value)| Header { name: name.clone(), value: value.clone() }));
     Record { key: output.key.clone(), value: output.value.clone(), headers, timestamp_ms: output.timestamp_ms }
 }
 
-/// Appends the records, in order and until the log has them. Sending again what may have been appended is safe: receivers
-/// take each sequence once.
-async fn send_in_order(log: SharedLog, config: Arc<Config>, destination: Destination, records: Vec<Record>) -> Sent {
-    let partition = TopicPartition { topic: destination.0.clone(), partition: destination.1 };
-    let mut backoff = Backoff::new(&config);
-    let mut step = records.len();
-    let mut rest = &records[..];
-    while !rest.is_empty() {
-        let (next, behind) = rest.split_at(step.min(rest.len()));
-        match log.append(&partition, next.to_vec()).await {
-            Ok(_) => rest = behind,
-            Err(Error::TooLarge { .. }) if next.len() > 1 => step = next.len() / 2,
-            Err(error) if error.is_retryable() => {
-                tracing::warn!(%partition, %error, "publishing is delayed");
-                backoff.pause().await;
-            }
-            Err(error) => return Sent { destination, result: Err(error) },
-        }
+async fn send(log: SharedLog, destination: Destination, records: Vec<Record>, pause: Option<Duration>) -> Sent {
+    if let Some(pause) = pause {
+        tokio::time::sleep(pause).await;
     }
-    Sent { destination, result: Ok(()) }
+    let partition = TopicPartition { topic: destination.0.clone(), partition: destination.1 };
+    let result = log.append(&partition, records).await.map(|_| ());
+    Sent { destination, result }
 }

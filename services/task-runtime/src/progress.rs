@@ -2,6 +2,7 @@
 //! only by commits, and kept in the store as ordinary keys, so that a commit writes what moved and nothing else.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use event_log::TopicName;
@@ -21,7 +22,7 @@ pub(crate) struct InputProgress {
     /// Next offset to read; none if it has never been read.
     pub(crate) position: Option<u64>,
     /// Last sequence taken, by sender and life of the sender.
-    pub(crate) watermarks: BTreeMap<(String, u128), u64>,
+    pub(crate) watermarks: BTreeMap<Arc<str>, BTreeMap<u128, u64>>,
 }
 
 /// Progress of a task.
@@ -109,7 +110,8 @@ impl Progress {
             }
             WATERMARK => {
                 let (topic, task, incarnation): (String, String, u128) = postcard::from_bytes(rest).ok()?;
-                self.inputs.entry(topic).or_default().watermarks.insert((task, incarnation), number);
+                let watermarks = &mut self.inputs.entry(topic).or_default().watermarks;
+                watermarks.entry(Arc::from(task)).or_default().insert(incarnation, number);
             }
             SEQUENCE | PUBLISHED => {
                 let (topic, partition): (String, u32) = postcard::from_bytes(rest).ok()?;
@@ -125,13 +127,14 @@ impl Progress {
     pub(crate) fn absorb(&mut self, body: &Body, changes: &mut Vec<Change>) {
         self.stream_time_ms = self.stream_time_ms.max(body.stream_time_ms);
         for (topic, position) in &body.positions {
-            changes.push(row(POSITION, topic, *position));
-            self.input_mut(topic).position = Some(*position);
+            changes.push(row(POSITION, &topic.as_str(), *position));
+            self.input_mut(topic.as_str()).position = Some(*position);
         }
         for update in &body.watermarks {
-            changes.push(row(WATERMARK, &(&update.topic, &update.task, update.incarnation), update.sequence));
-            let watermarks = &mut self.input_mut(&update.topic).watermarks;
-            watermarks.insert((update.task.clone(), update.incarnation), update.sequence);
+            let name = (update.topic.as_str(), &*update.task, update.incarnation);
+            changes.push(row(WATERMARK, &name, update.sequence));
+            let watermarks = &mut self.input_mut(update.topic.as_str()).watermarks;
+            watermarks.entry(update.task.clone()).or_default().insert(update.incarnation, update.sequence);
         }
         let mut dealt: BTreeMap<(&TopicName, u32), u64> = BTreeMap::new();
         for output in &body.outputs {

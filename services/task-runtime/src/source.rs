@@ -37,7 +37,20 @@ impl<'a> Source<'a> {
     /// The header's value.
     #[must_use]
     pub fn to_value(self) -> Bytes {
-        Bytes::from(format!("{};{:032x};{}", self.task, self.incarnation, self.sequence))
+        Self::value(&Self::prefix(self.task, self.incarnation), self.sequence)
+    }
+
+    /// What the values of one sender's life have in common.
+    pub(crate) fn prefix(task: &str, incarnation: u128) -> String {
+        format!("{task};{incarnation:032x};")
+    }
+
+    pub(crate) fn value(prefix: &str, sequence: u64) -> Bytes {
+        use std::io::Write;
+        let mut value = Vec::with_capacity(prefix.len() + 20);
+        value.extend_from_slice(prefix.as_bytes());
+        write!(value, "{sequence}").expect("a vector takes every write");
+        value.into()
     }
 }
 

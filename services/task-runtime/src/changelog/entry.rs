@@ -1,5 +1,7 @@
 //! Entries of a changelog and their bytes: a format byte, then postcard. One entry is one record.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use event_log::TopicName;
 use serde::{Deserialize, Serialize};
@@ -61,7 +63,8 @@ pub struct Chunk {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Body {
     /// Next offset to read, for each input topic that moved.
-    pub positions: Vec<(TopicRef, u64)>,
+    #[serde(with = "positions")]
+    pub positions: Vec<(TopicName, u64)>,
     /// Keys of the store with their new values; absent values are removed keys. Timers and remembered requests are among them.
     pub changes: Vec<(Bytes, Option<Bytes>)>,
     /// Records to publish.
@@ -73,9 +76,6 @@ pub struct Body {
     /// Latest event time seen, in milliseconds since the Unix epoch.
     pub stream_time_ms: i64,
 }
-
-/// A topic in a changelog.
-pub(crate) type TopicRef = String;
 
 /// A record to publish.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,9 +101,10 @@ pub struct Output {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WatermarkUpdate {
     /// The input.
-    pub topic: TopicRef,
+    #[serde(with = "topic_name")]
+    pub topic: TopicName,
     /// The sending task.
-    pub task: String,
+    pub task: Arc<str>,
     /// The life of the sender's changelog.
     pub incarnation: u128,
     /// The last sequence that was taken.
@@ -222,5 +223,21 @@ mod topic_name {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TopicName, D::Error> {
         Ok(TopicName::from(<&str>::deserialize(deserializer)?))
+    }
+}
+
+mod positions {
+    //! Positions with their topics as plain strings.
+
+    use event_log::TopicName;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(positions: &[(TopicName, u64)], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(positions.iter().map(|(topic, offset)| (topic.as_str(), offset)))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(TopicName, u64)>, D::Error> {
+        let positions = Vec::<(&str, u64)>::deserialize(deserializer)?;
+        Ok(positions.into_iter().map(|(topic, offset)| (TopicName::new(topic), offset)).collect())
     }
 }

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use state_store::Change;
 use tokio::sync::oneshot;
 
+use super::Owner;
 use super::reads::Ask;
-use super::{Owner, Waiting};
 use crate::batch::Batch;
 use crate::changelog::{Body, Read, encode_commit};
 use crate::land::Landed;
@@ -39,16 +39,26 @@ pub(super) enum Activity {
 }
 
 impl Owner {
-    /// Computes one commit of everything that has arrived, and starts to append it.
+    /// Computes one commit of everything that has arrived, and starts to append it. What has no effect needs none.
     pub(super) fn start_commit(&mut self) -> Result<(), TaskError> {
+        while self.running.activity.is_none() && self.has_work() && !self.outbox.is_full() {
+            self.compute()?;
+        }
+        Ok(())
+    }
+
+    fn has_work(&self) -> bool {
+        let running = &self.running;
+        let is_due = || self.timers.next_due_ms().is_some_and(|due_ms| due_ms <= self.clock.now_ms());
+        !running.commands.is_empty() || !running.inputs.queued.is_empty() || is_due()
+    }
+
+    fn compute(&mut self) -> Result<(), TaskError> {
         let now_ms = self.clock.now_ms();
         let running = &mut self.running;
-        let timers_due = self.timers.next_due_ms().is_some_and(|due_ms| due_ms <= now_ms);
-        if (running.commands.is_empty() && running.inputs.queued.is_empty() && !timers_due) || self.outbox.is_full() {
-            return Ok(());
-        }
         let started = self.metrics.now();
-        let mut batch = Batch::new(&self.setting, &self.progress, &*self.store);
+        let quiet = std::mem::take(&mut running.quiet);
+        let mut batch = Batch::new(&self.setting, &self.progress, &*self.store, quiet);
         let mut replies = Vec::new();
         let (items_max, bytes_max) = (self.config.batch_items_max, self.config.batch_bytes_max);
         let has_room = |batch: &Batch<'_>| batch.items() < items_max && batch.bytes() < bytes_max;
@@ -69,40 +79,46 @@ impl Owner {
                 continue;
             }
             let answer = batch.command(&command).map_err(TaskError::from_store)?;
-            replies.push(((command, reply), answer));
+            replies.push((reply, answer));
         }
         while has_room(&batch) {
             let Some((input, record)) = running.inputs.queued.pop_front() else { break };
             batch.record(input, &record).map_err(TaskError::from_store)?;
         }
         let items = batch.items();
-        let finished = batch.finish(Vec::new());
+        let finished = batch.finish(self.config.quiet_records_max);
         self.metrics.batch(items, finished.skipped, finished.dead);
-        if finished.is_empty {
-            self.hold_answers(replies);
-            if sweep_from.is_some() {
-                self.timers.find_next_expiry(&*self.store, now_ms).map_err(TaskError::from_store)?;
+        let mut body = match finished.outcome {
+            Ok(body) => body,
+            Err(quiet) => {
+                running.quiet = quiet;
+                self.hold_answers(replies);
+                if sweep_from.is_some() {
+                    self.timers.find_next_expiry(&*self.store, now_ms).map_err(TaskError::from_store)?;
+                }
+                return Ok(());
             }
-            return Ok(());
-        }
-        let mut body = finished.body;
+        };
         body.published = self.outbox.take_unrecorded();
         let (service, partition) = (self.setting.definition.service, self.setting.partition);
-        let tracer = &self.setting.tracer;
         let span = match finished.spans.as_slice() {
             [] => tracing::Span::none(),
-            work => tracer.commit(service, partition, self.chain.epoch, work),
+            work => self.setting.tracer.commit(service, partition, self.chain.epoch, work),
         };
-        let replies = replies.into_iter().map(|((_, reply), answer)| (reply, answer)).collect();
         self.append(body, replies, span, started, sweep_from.map(|_| now_ms));
         Ok(())
     }
 
-    /// Appends a commit that only says what has been published.
+    /// Appends a commit that only says what has been published and what was read without effect, if there is any of it.
     pub(super) fn start_recording(&mut self) {
-        let published = self.outbox.take_unrecorded();
-        let body = Body { published, stream_time_ms: self.progress.stream_time_ms, ..Body::default() };
+        let quiet = std::mem::take(&mut self.running.quiet);
+        if quiet.records == 0 && !self.outbox.has_unrecorded() {
+            return;
+        }
         let started = self.metrics.now();
+        let batch = Batch::new(&self.setting, &self.progress, &*self.store, quiet);
+        let mut body = batch.finish(0).outcome.unwrap_or_default();
+        body.published = self.outbox.take_unrecorded();
         self.append(body, Vec::new(), tracing::Span::none(), started, None);
     }
 
@@ -258,8 +274,8 @@ impl Owner {
     }
 
     /// Answers that change nothing (remembered ones, refusals) come from state, so they are given like a strong read.
-    fn hold_answers(&mut self, replies: Vec<(Waiting, Result<Bytes, CallError>)>) {
-        for ((_, reply), answer) in replies {
+    fn hold_answers(&mut self, replies: Replies) {
+        for (reply, answer) in replies {
             let run = Box::new(move |state: Result<(&View<'_>, crate::Position), CallError>| {
                 let _ = reply.send(state.and_then(|(_, position)| answer.map(|reply| Committed { reply, position })));
             });

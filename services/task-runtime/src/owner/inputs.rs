@@ -57,6 +57,7 @@ impl Owner {
 
     /// Goes back to what the last commit says: a planted bug computes anew from there.
     pub(super) fn rewind_inputs(&mut self) {
+        self.running.quiet = crate::batch::Quiet::default();
         let inputs = &mut self.running.inputs;
         inputs.queued.clear();
         inputs.fetch = None;

@@ -20,7 +20,7 @@ use state_store::Store;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::batch::Setting;
+use crate::batch::{Quiet, Setting};
 use crate::changelog::{Chain, OwnerId};
 use crate::handle::{Position, Request};
 use crate::land::Changelog;
@@ -68,6 +68,7 @@ pub(crate) struct Owner {
 pub(crate) struct Running {
     commands: VecDeque<Waiting>,
     inputs: Inputs,
+    quiet: Quiet,
     reads: Reads,
     waiters: Waiters,
     in_flight: Option<InFlight>,
@@ -151,12 +152,10 @@ impl Owner {
             self.outbox.sent(sent)?;
             self.outbox.send();
         }
-        if self.outbox.has_unrecorded() {
-            self.start_recording();
-            if let Some(activity) = self.running.activity.take() {
-                let done = activity.await?;
-                self.finish(done)?;
-            }
+        self.start_recording();
+        if let Some(activity) = self.running.activity.take() {
+            let done = activity.await?;
+            self.finish(done)?;
         }
         Ok(())
     }

@@ -59,12 +59,6 @@ impl Received {
         self.records.iter().filter(|seen| !seen.taken).count() as u64
     }
 
-    /// Whether a reader at this position has anything to take.
-    pub(crate) fn has_news(&self, position: u64) -> bool {
-        let from = usize::try_from(position).unwrap_or(usize::MAX).min(self.records.len());
-        self.records[from..].iter().any(|seen| seen.source.is_none() || seen.taken)
-    }
-
     pub(crate) fn truncate(&mut self, from: u64) {
         let mut records = std::mem::take(self).records;
         records.truncate(usize::try_from(from).unwrap_or(usize::MAX));
