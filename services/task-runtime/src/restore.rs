@@ -127,6 +127,7 @@ impl Plan {
             chain: checkpoint.chain,
             next_offset: checkpoint.next_offset,
             last_counted: checkpoint.last_counted,
+            partial_from: None,
             timers: Timers::default(),
             running: crate::owner::Running::default(),
         };
@@ -216,7 +217,6 @@ impl Owner {
     /// Applies the entries up to `upto`, in few large steps.
     async fn replay(&mut self, upto: u64) -> Result<(), TaskError> {
         let mut changes = Vec::new();
-        let mut first = None;
         let mut backoff = Backoff::new(&self.config);
         while self.next_offset < upto {
             let entries = match self.changelog.read_some(self.next_offset).await {
@@ -228,49 +228,43 @@ impl Owner {
                 Err(error) => return Err(error),
             };
             for (offset, entry) in entries.into_iter().take_while(|(offset, _)| *offset < upto) {
-                self.replay_entry(offset, &entry, &mut first, &mut changes)?;
+                self.replay_entry(offset, &entry, &mut changes)?;
             }
             // Parts of a commit are kept in memory only: a checkpoint between them would lose the first.
-            if changes.len() >= APPLY_CHANGES && first.is_none() {
+            if changes.len() >= APPLY_CHANGES && self.partial_from.is_none() {
                 self.store.apply(&changes, &self.checkpoint().encode()).map_err(TaskError::from_store)?;
                 changes.clear();
             }
         }
-        if !changes.is_empty() && first.is_none() {
+        if !changes.is_empty() && self.partial_from.is_none() {
             self.store.apply(&changes, &self.checkpoint().encode()).map_err(TaskError::from_store)?;
         } else if !changes.is_empty() {
             // The log ends within a commit that may never be completed; what came before it counts.
-            let checkpoint = Checkpoint { next_offset: first.unwrap_or(upto), ..self.checkpoint() };
+            let checkpoint = Checkpoint { next_offset: self.partial_from.unwrap_or(upto), ..self.checkpoint() };
             self.store.apply(&changes, &checkpoint.encode()).map_err(TaskError::from_store)?;
         }
         Ok(())
     }
 
-    fn replay_entry(
-        &mut self,
-        offset: u64,
-        entry: &Bytes,
-        first: &mut Option<u64>,
-        changes: &mut Vec<Change>,
-    ) -> Result<(), TaskError> {
+    fn replay_entry(&mut self, offset: u64, entry: &Bytes, changes: &mut Vec<Change>) -> Result<(), TaskError> {
         let read = self.chain.read_with(entry, self.config.shortcut);
         let read = read.map_err(|error| self.changelog.unreadable(offset, &error))?;
         self.next_offset = offset + 1;
         match read {
             Read::Committed(mut body) => {
                 let hash = crate::changelog::body_hash(entry);
-                let begins = first.take().unwrap_or(offset);
+                let begins = self.partial_from.take().unwrap_or(offset);
                 self.progress.absorb(&body, changes);
                 changes.append(&mut body.changes);
                 self.outbox.absorb(&mut body, begins, offset, hash, &self.progress);
                 self.last_counted = Some(offset);
             }
             Read::Claimed => {
-                *first = None;
+                self.partial_from = None;
                 self.last_counted = Some(offset);
             }
             Read::Partial => {
-                first.get_or_insert(offset);
+                self.partial_from.get_or_insert(offset);
             }
             Read::Void(_) => {}
         }
