@@ -18,6 +18,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 seconds=60 warmup=20s closed=30s idle=30s orders=${ORDERS:-1000000}
 commit=$(git rev-parse --short=10 HEAD 2>/dev/null || echo unknown)
+[ -z "$(git status --porcelain --untracked-files=no 2>/dev/null)" ] || commit+=-dirty
 result=${RESULT:-loadtest/results/$(date -u +%F)-$commit.json}
 if [ "${1:-}" = --quick ]; then
   shift
@@ -53,8 +54,9 @@ tool() { # tool COMMAND LABEL FLAGS...: one result
   local command=$1 label=$2
   shift 2
   cell=$((cell + 1))
-  echo "-- $label"
-  target/release/loadtest "$command" --label "$label" --json "$(printf '%s/cell-%02d.json' "$work" "$cell")" "$@" ||
+  # Only the row of its table: all of them follow at the end.
+  target/release/loadtest "$command" --label "$label" --commit "$commit" \
+    --json "$(printf '%s/cell-%02d.json' "$work" "$cell")" "$@" | tail -1 ||
     { tail -5 "$work/server.log" >&2; die "$label failed"; }
 }
 

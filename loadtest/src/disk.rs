@@ -8,8 +8,7 @@ use std::time::Instant;
 use anyhow::Context;
 use clap::Args;
 
-use crate::report::{self, Figures, Report};
-use crate::summary;
+use crate::report::{Disk, Figures, Output};
 use crate::tally::Latencies;
 
 /// Settings of `loadtest disk`.
@@ -24,12 +23,9 @@ pub struct Settings {
     /// How many appends.
     #[arg(long, default_value_t = 500)]
     pub count: usize,
-    /// Name of the result in tables.
-    #[arg(long, default_value = "disk")]
-    pub label: String,
-    /// Writes the result there.
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
+    /// What becomes of the result.
+    #[command(flatten)]
+    pub output: Output,
 }
 
 /// Measures and prints the result.
@@ -40,10 +36,7 @@ pub fn command(settings: &Settings) -> anyhow::Result<()> {
     let fsync_ms = measure(&settings.dir, settings.bytes, settings.count)
         .with_context(|| format!("{} cannot be measured", settings.dir.display()))?
         .quantiles();
-    let report = Report::new(&settings.label, Figures::Disk(report::Disk { append_bytes: settings.bytes, fsync_ms }));
-    report.save(settings.json.as_deref())?;
-    print!("{}", summary::tables(&[report]));
-    Ok(())
+    settings.output.publish(Figures::Disk(Disk { append_bytes: settings.bytes, fsync_ms }))
 }
 
 fn measure(folder: &Path, bytes: usize, count: usize) -> std::io::Result<Latencies> {

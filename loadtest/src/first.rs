@@ -1,6 +1,5 @@
 //! How long clients wait after a start: orders are tried again and again until each of them is validated.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -9,9 +8,9 @@ use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use crate::machine;
 use crate::order::{Connections, End, Plan, Wait, follow};
-use crate::report::{Figures, First, Report};
-use crate::{machine, summary};
+use crate::report::{Figures, First, Output};
 
 /// Pause before an order is tried again.
 const RETRY_AFTER: Duration = Duration::from_millis(10);
@@ -34,12 +33,9 @@ pub struct Settings {
     /// Products that exist, as `loadtest setup` made them.
     #[arg(long, default_value_t = 1000)]
     pub products: u64,
-    /// Name of the result in tables.
-    #[arg(long, default_value = "first")]
-    pub label: String,
-    /// Writes the result there.
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
+    /// What becomes of the result.
+    #[command(flatten)]
+    pub output: Output,
 }
 
 /// Tries and prints the result.
@@ -48,10 +44,7 @@ pub struct Settings {
 /// When an order is not validated in time.
 pub fn command(settings: &Settings) -> anyhow::Result<()> {
     let figures = Builder::new_current_thread().enable_all().build()?.block_on(measure(settings))?;
-    let report = Report::new(&settings.label, Figures::First(figures));
-    report.save(settings.json.as_deref())?;
-    print!("{}", summary::tables(&[report]));
-    Ok(())
+    settings.output.publish(Figures::First(figures))
 }
 
 /// Tries the orders until all are validated.

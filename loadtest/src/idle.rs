@@ -1,13 +1,12 @@
 //! What a process costs that is asked for nothing.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use clap::Args;
 
-use crate::report::{Figures, Idle, Report, rounded};
-use crate::{process, summary};
+use crate::process;
+use crate::report::{Figures, Idle, Output, rounded};
 
 /// Settings of `loadtest idle`.
 #[derive(Debug, Clone, Args)]
@@ -18,12 +17,9 @@ pub struct Settings {
     /// How long it is watched.
     #[arg(long, value_parser = humantime::parse_duration, default_value = "30s")]
     pub duration: Duration,
-    /// Name of the result in tables.
-    #[arg(long, default_value = "idle")]
-    pub label: String,
-    /// Writes the result there.
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
+    /// What becomes of the result.
+    #[command(flatten)]
+    pub output: Output,
 }
 
 /// Watches and prints the result.
@@ -43,8 +39,5 @@ pub fn command(settings: &Settings) -> anyhow::Result<()> {
         rss_bytes: after.rss_bytes,
         rss_peak_bytes: after.rss_peak_bytes,
     });
-    let report = Report::new(&settings.label, figures);
-    report.save(settings.json.as_deref())?;
-    print!("{}", summary::tables(&[report]));
-    Ok(())
+    settings.output.publish(figures)
 }

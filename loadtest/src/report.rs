@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use crate::machine::{self, Machine};
+use crate::summary;
 use crate::tally::Quantiles;
 
 /// One result.
@@ -17,7 +19,7 @@ pub struct Report {
     pub label: String,
     /// When it was done, in milliseconds since the Unix epoch.
     pub finished_unix_ms: u64,
-    /// Commit of the work tree that the command ran in, `-dirty` when changed.
+    /// Commit that the server was built from, `-dirty` when files differed from it.
     pub commit: Option<String>,
     /// Where it ran.
     pub machine: Machine,
@@ -130,24 +132,40 @@ pub(crate) fn rounded(value: f64) -> f64 {
     (value * 1e6).round() / 1e6
 }
 
-impl Report {
+/// What becomes of a result: flags that all commands have.
+#[derive(Debug, Clone, Default, Args, Serialize)]
+pub struct Output {
+    /// Name of the result in tables.
+    #[arg(long, default_value = "-")]
+    pub label: String,
+    /// Writes the result there.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Commit that the server was built from. Default: the commit of the work tree that the command runs in.
+    #[arg(long)]
+    pub commit: Option<String>,
+}
+
+impl Output {
     /// A result of this machine, now.
-    pub fn new(label: &str, figures: Figures) -> Self {
-        Self {
-            label: label.to_owned(),
+    pub fn report(&self, figures: Figures) -> Report {
+        Report {
+            label: self.label.clone(),
             finished_unix_ms: machine::now_unix_ms(),
-            commit: machine::commit(),
+            commit: self.commit.clone().or_else(machine::commit),
             machine: Machine::this(),
             figures,
         }
     }
 
-    /// Writes it to a file, where one is wanted.
+    /// Prints a result, and writes it where that is wanted.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn save(&self, file: Option<&Path>) -> anyhow::Result<()> {
-        file.map_or(Ok(()), |file| save_all(std::slice::from_ref(self), file))
+    pub fn publish(&self, figures: Figures) -> anyhow::Result<()> {
+        let report = [self.report(figures)];
+        print!("{}", summary::tables(&report));
+        self.json.as_deref().map_or(Ok(()), |file| save_all(&report, file))
     }
 }
 

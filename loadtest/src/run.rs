@@ -3,7 +3,6 @@
 //! The open loop is the honest one for latencies: orders come as they would from many clients that do not wait for each
 //! other. The closed loop finds the most that a server can do; its latencies only say how long the queue was.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,12 +15,12 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, spawn_blocking};
 
 use crate::arrivals::{Arrivals, Gaps, pace};
+use crate::machine;
 use crate::order::{Connections, Plan, Wait, follow};
 use crate::process::{self, Usage};
-use crate::report::{Figures, Report, Run, Server, rounded};
+use crate::report::{Figures, Output, Run, Server, rounded};
 use crate::scrape::{self, Counters};
 use crate::tally::Tally;
-use crate::{machine, summary};
 
 /// Most that the work left behind by a run is waited for.
 const SETTLE_MAX: Duration = Duration::from_secs(15);
@@ -95,12 +94,10 @@ pub struct Settings {
     /// The server's Prometheus address, to read its counters.
     #[arg(long, value_name = "HOST:PORT")]
     pub metrics: Option<String>,
-    /// Name of the result in tables.
-    #[arg(long, default_value = "run")]
-    pub label: String,
-    /// Writes the result there.
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
+    /// What becomes of the result.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub output: Output,
 }
 
 /// How orders come.
@@ -147,9 +144,7 @@ pub fn command(settings: &Settings) -> anyhow::Result<()> {
     let runtime = Builder::new_multi_thread().worker_threads(settings.threads.max(1)).enable_all().build()?;
     let run = runtime.block_on(measure(settings))?;
     let validated = run.validated;
-    let report = Report::new(&settings.label, Figures::Run(Box::new(run)));
-    report.save(settings.json.as_deref())?;
-    print!("{}", summary::tables(std::slice::from_ref(&report)));
+    settings.output.publish(Figures::Run(Box::new(run)))?;
     ensure!(validated > 0, "not one order was validated");
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clap::Parser;
-use loadtest::report::{Figures, Report, Run};
+use loadtest::report::{Figures, Output, Report, Run};
 use loadtest::{report, run, summary};
 
 use crate::fake::{self, Fault};
@@ -100,15 +100,18 @@ async fn a_result_survives_its_file_and_its_table_names_what_it_stands_for() {
     let pid = std::process::id();
     let (run, _) = measure(None, &format!("--rate 400 --duration 100ms --pid {pid}")).await;
     assert!(run.server.as_ref().unwrap().rss_bytes.unwrap() > 0);
-    let report = Report::new("cell", Figures::Run(Box::new(run)));
     let folder = tempfile::tempdir().unwrap();
     let (one, both) = (folder.path().join("one.json"), folder.path().join("both.json"));
-    report.save(Some(&one)).unwrap();
+    let output = Output { label: "cell".to_owned(), json: Some(one.clone()), commit: Some("c0ffee".to_owned()) };
+    let report = output.report(Figures::Run(Box::new(run.clone())));
+    output.publish(Figures::Run(Box::new(run))).unwrap();
+    let saved = report::load(&one).unwrap().remove(0);
+    let report = Report { finished_unix_ms: saved.finished_unix_ms, ..report };
     assert_eq!(report::load(&one).unwrap(), std::slice::from_ref(&report));
     summary::command(&[one.clone(), one], Some(&both)).unwrap();
     assert_eq!(report::load(&both).unwrap(), [report.clone(), report.clone()]);
 
     let table = summary::tables(&[report]);
     assert!(table.contains("| cell | 400.0/s |"), "{table}");
-    assert!(table.contains("cores") && table.contains("commit"), "{table}");
+    assert!(table.contains("cores") && table.contains("commit c0ffee"), "{table}");
 }

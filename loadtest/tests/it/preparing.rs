@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use loadtest::report::Output;
 use loadtest::{first, setup};
 
 use crate::fake::{self, Fault};
@@ -46,8 +47,7 @@ async fn the_first_order_is_tried_until_it_is_validated() {
         orders: 16,
         patience: Duration::from_secs(30),
         products: 10,
-        label: String::new(),
-        json: None,
+        output: Output::default(),
     };
     let figures = first::measure(&settings).await.unwrap();
     assert!(figures.created_ms <= figures.validated_ms && figures.validated_ms <= figures.all_validated_ms);
