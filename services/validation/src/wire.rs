@@ -12,7 +12,7 @@ use proto::common::v1 as common;
 use proto::inventory::v1 as inventory;
 use proto::validation::v1 as api;
 
-use crate::domain::aggregate::{Awaited, Conclusion, Validation};
+use crate::domain::aggregate::{Awaited, Conclusion, Missing, Validation};
 use crate::domain::fraud::Session;
 use crate::domain::{Check, Fulfilment, Money, Outcome, Verdict};
 use crate::error::Error;
@@ -75,9 +75,14 @@ pub(crate) fn validation_message(order_id: String, validation: &Validation, requ
     api::Validation {
         order_id,
         verdicts: verdicts.into_iter().map(verdict).collect(),
-        missing: validation.missing(required),
+        missing: validation.missing(required).into_iter().map(missing_message).collect(),
         outcome: outcome.into(),
     }
+}
+
+fn missing_message(missing: Missing) -> api::MissingVerdict {
+    let (line, product_id) = missing.line.unwrap_or_default();
+    api::MissingVerdict { check: check_message(missing.check).into(), product_id, line }
 }
 
 fn verdict_of_row(row: api::VerdictRow) -> Result<Verdict, Error> {

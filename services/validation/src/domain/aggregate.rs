@@ -7,6 +7,8 @@
 //! ```
 //! Nothing is concluded before the order is known, and a conclusion never changes.
 
+use std::fmt;
+
 use super::{Check, Fulfilment, Outcome, Reason, Verdict};
 
 /// What is known of the validation of one order. Verdicts may come before the order.
@@ -29,6 +31,24 @@ pub struct Awaited {
     pub product_ids: Vec<String>,
     /// Event time of its creation.
     pub created_ms: i64,
+}
+
+/// An answer that is awaited.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// Of which check.
+    pub check: Check,
+    /// For which line and product, where the check answers for each line and the lines are known.
+    pub line: Option<(u32, String)>,
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.line {
+            Some((line, product_id)) => write!(f, "{} line {line} ({product_id})", self.check),
+            None => self.check.fmt(f),
+        }
+    }
 }
 
 /// How a validation ended.
@@ -108,7 +128,10 @@ impl Validation {
             }
             Happening::TimedOut if self.conclusion.is_some() => Step::default(),
             Happening::TimedOut => {
-                let message = format!("no verdict in time from {}", self.missing(required).join(", "));
+                let message = {
+                    let missing: Vec<_> = self.missing(required).iter().map(ToString::to_string).collect();
+                    format!("no verdict in time from {}", missing.join(", "))
+                };
                 self.conclusion = Some(Conclusion::Failed);
                 self.timed_out = true;
                 let reason = Reason { check: None, product_id: String::new(), code: TIMED_OUT.to_owned(), message };
@@ -117,19 +140,19 @@ impl Validation {
         }
     }
 
-    /// Answers of required checks that are awaited, for people: `FRAUD`, `INVENTORY line 0 (jumper)`.
+    /// Answers of required checks that are awaited.
     #[must_use]
-    pub fn missing(&self, required: &[Check]) -> Vec<String> {
+    pub fn missing(&self, required: &[Check]) -> Vec<Missing> {
         let mut missing = Vec::new();
-        for check in required {
+        for &check in required {
             match (&self.order, check) {
                 (Some(order), Check::Inventory) => {
-                    let lines = (0..).zip(&order.product_ids).filter(|(line, _)| self.verdict(*check, *line).is_none());
-                    missing.extend(lines.map(|(line, product_id)| format!("{check} line {line} ({product_id})")));
+                    let lines = (0..).zip(&order.product_ids).filter(|(line, _)| self.verdict(check, *line).is_none());
+                    missing.extend(lines.map(|(line, product)| Missing { check, line: Some((line, product.clone())) }));
                 }
                 // Until the order is known, nobody knows of how many lines.
-                (None, Check::Inventory) => missing.push(check.to_string()),
-                _ if self.verdict(*check, 0).is_none() => missing.push(check.to_string()),
+                (None, Check::Inventory) => missing.push(Missing { check, line: None }),
+                _ if self.verdict(check, 0).is_none() => missing.push(Missing { check, line: None }),
                 _ => {}
             }
         }

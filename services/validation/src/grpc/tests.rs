@@ -59,7 +59,8 @@ async fn an_order_shows_what_was_judged_and_what_is_missing() {
     let verdicts: Vec<_> = validation.verdicts.iter().map(|verdict| (verdict.check(), verdict.outcome())).collect();
     assert_eq!(verdicts, [(api::Check::Details, api::Outcome::Pass), (api::Check::Fraud, api::Outcome::Fail)]);
     assert_eq!(validation.verdicts[1].code, "FRAUD_LIMIT_REACHED");
-    assert_eq!(validation.missing, ["INVENTORY line 0 (jumper)"]);
+    let missing: Vec<_> = validation.missing.iter().map(|m| (m.check(), m.line, m.product_id.as_str())).collect();
+    assert_eq!(missing, [(proto::validation::v1::Check::Inventory, 0, "jumper")]);
     assert_eq!(validation.outcome(), api::Outcome::Fail);
     running.stop().await;
 }

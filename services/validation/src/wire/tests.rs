@@ -51,7 +51,8 @@ fn clients_see_verdicts_in_the_order_of_checks_and_what_is_missing() {
     let message = validation_message("o-1".to_owned(), &validation, &required);
     let checks: Vec<_> = message.verdicts.iter().map(api::CheckVerdict::check).collect();
     assert_eq!(checks, [api::Check::Details, api::Check::Inventory, api::Check::Inventory, api::Check::Credit]);
-    assert_eq!(message.missing, ["FRAUD", "INVENTORY line 1 (sock)"]);
+    let missing: Vec<_> = message.missing.iter().map(|m| (m.check(), m.line, m.product_id.as_str())).collect();
+    assert_eq!(missing, [(api::Check::Fraud, 0, ""), (api::Check::Inventory, 1, "sock")]);
     assert_eq!(message.outcome(), api::Outcome::Unspecified);
     validation.conclusion = Some(Conclusion::Failed);
     assert_eq!(validation_message("o-1".to_owned(), &validation, &required).outcome(), api::Outcome::Fail);
