@@ -138,7 +138,7 @@ impl Plan {
         owner.timers = Timers::load(&*owner.store).map_err(TaskError::from_store)?;
         owner.outbox.set_incarnation(owner.chain.incarnation.unwrap_or(0));
         let (epoch, offset) = (owner.chain.epoch, owner.next_offset);
-        tracing::info!(task = %self.name, epoch, offset, replayed, "task claimed");
+        tracing::debug!(task = %self.name, epoch, offset, replayed, "task claimed");
         Ok(owner)
     }
 
