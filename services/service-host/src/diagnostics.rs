@@ -37,6 +37,8 @@ pub async fn routes() -> (Health, Routes) {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            // So that tools can show the details of errors.
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     let v1 = descriptors().build_v1().expect("the compiler wrote the descriptor sets");
     let v1alpha = descriptors().build_v1alpha().expect("the compiler wrote the descriptor sets");

@@ -3,6 +3,7 @@
 //! Spans of calls and records all have the target [`TRACE_TARGET`]. Nothing but the exporter listens to it: when traces are
 //! off these spans are disabled at their call sites, and cost one atomic load.
 
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
@@ -114,7 +115,8 @@ where
         .map_err(|source| TelemetryError::Level { level: config.level.clone(), source })?
         // The most specific directive wins, so that no level turns on spans that nobody exports.
         .add_directive(format!("{TRACE_TARGET}=off").parse().expect("a constant directive is well-formed"));
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let layer =
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     Ok(match config.format {
         LogFormat::Human => layer.with_filter(filter).boxed(),
         LogFormat::Json => layer.json().flatten_event(true).with_filter(filter).boxed(),

@@ -100,11 +100,20 @@ fn main() -> ExitCode {
     if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+#[derive(Default)]
+struct Total {
+    stats: Stats,
+    seeds: u64,
+    /// Simulated time.
+    lasted: Duration,
+    events: u64,
+}
+
 /// Runs all seeds and reports.
 fn sweep(arguments: &Arguments) -> bool {
     let begin = Instant::now();
     let (next, failed) = (AtomicU64::new(0), AtomicBool::new(false));
-    let total: Mutex<(Stats, Duration, u64)> = Mutex::default();
+    let total: Mutex<Total> = Mutex::default();
     let threads = if arguments.trace { 1 } else { arguments.threads };
     std::thread::scope(|scope| {
         for _ in 0..threads {
@@ -119,10 +128,11 @@ fn sweep(arguments: &Arguments) -> bool {
                         Ok(outcome) => {
                             let mut total = total.lock().expect("no holder of this lock panics");
                             for (what, count) in outcome.stats {
-                                *total.0.entry(what).or_default() += count;
+                                *total.stats.entry(what).or_default() += count;
                             }
-                            total.1 += outcome.lasted;
-                            total.2 += outcome.trace.1;
+                            total.seeds += 1;
+                            total.lasted += outcome.lasted;
+                            total.events += outcome.trace.1;
                         }
                         Err(failure) => {
                             failed.store(true, Ordering::Relaxed);
@@ -135,17 +145,14 @@ fn sweep(arguments: &Arguments) -> bool {
             });
         }
     });
-    let (stats, lasted, events) = total.into_inner().expect("no holder of this lock panics");
-    let took = begin.elapsed();
+    let Total { stats, seeds, lasted, events } = total.into_inner().expect("no holder of this lock panics");
     for (what, count) in stats {
         println!("{count:>10} {what}");
     }
-    let rate = arguments.seeds as f64 / took.as_secs_f64();
+    let took = begin.elapsed().as_secs_f64();
+    let (rate, minutes) = (seeds as f64 / took, lasted.as_secs() / 60);
     println!(
-        "{} seeds in {:.1} s on {threads} threads ({rate:.0} a second), {events} events, {} simulated hours",
-        arguments.seeds,
-        took.as_secs_f64(),
-        lasted.as_secs() / 3_600,
+        "{seeds} seeds in {took:.1} s on {threads} threads ({rate:.0} a second), {events} events, {minutes} simulated minutes"
     );
     !failed.into_inner()
 }

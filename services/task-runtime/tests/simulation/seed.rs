@@ -174,7 +174,8 @@ async fn rebuild(world: &Rc<World>) -> Verdict {
     stopped(world).await?;
     world.begin_again();
     let fresh = world.shared.profile.processes;
-    for (task, owner) in owners {
+    // From the end of the chain: a sender that was rebuilt may send again what its store alone knew to be published.
+    for (task, owner) in owners.into_iter().rev() {
         world.assign(task, fresh);
         world.start(task, fresh);
         if strong_owner(world, task).await? != fresh {
@@ -207,6 +208,11 @@ async fn strong_owner(world: &Rc<World>, task: TaskKey) -> Result<usize, Failure
         for life in world.lives_of(task) {
             let read = life.handle.read(Consistency::Strong, |_| ());
             if let Ok(Ok(_)) = timeout(Duration::from_secs(5), read).await {
+                let owner = world.shared.oracle(|oracle| oracle.reading(task).owner().to_owned());
+                if owner != format!("p{}", life.process) {
+                    let detail = format!("p{} proves that it owns {}, which is {owner}'s", life.process, name(task));
+                    return Err(Failure { oracle: "strong-read", detail });
+                }
                 return Ok(life.process);
             }
         }

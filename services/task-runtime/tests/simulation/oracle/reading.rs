@@ -141,6 +141,11 @@ impl Reading {
         }
     }
 
+    /// Name of the process whose claim counts.
+    pub(crate) fn owner(&self) -> &str {
+        self.chain.owner.as_ref().map_or("", |owner| &owner.instance)
+    }
+
     pub(crate) fn is_readable(&self) -> bool {
         !self.unreadable
     }
