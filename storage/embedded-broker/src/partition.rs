@@ -185,12 +185,12 @@ impl Partition {
             }
             SyncPolicy::Group => Some(state.await_sync(file)),
         };
-        let queue = durable.is_some() && !std::mem::replace(&mut state.queued, true);
-        let tend = state.wants_tending();
-        drop(state);
-        if queue {
+        if durable.is_some() && !std::mem::replace(&mut state.queued, true) {
+            // Under the lock: who closes the log finds the partition queued, or nothing written.
             engine.syncer().queue(self.clone());
         }
+        let tend = state.wants_tending();
+        drop(state);
         if tend {
             engine.syncer().tend(self.clone());
         }

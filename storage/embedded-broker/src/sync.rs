@@ -42,7 +42,7 @@ struct Round {
 }
 
 impl Syncer {
-    /// Adds a partition to the next round.
+    /// Adds a partition to the next round. The caller may hold its lock: none is taken under that of the lists.
     pub(crate) fn queue(&self, partition: Arc<Partition>) {
         self.work().unsynced.push(partition);
         self.arrived.notify_one();

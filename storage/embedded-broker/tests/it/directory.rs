@@ -48,6 +48,39 @@ async fn everything_is_refused_once_the_log_is_closed() {
     log.close().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn appends_that_race_with_closing_are_answered() {
+    for round in 0..40 {
+        let directory = tempfile::tempdir().unwrap();
+        let sync = if round % 4 == 0 { SyncPolicy::Os } else { SyncPolicy::Group };
+        let config = Config { sync, ..Config::new(directory.path()) };
+        let log = EmbeddedLog::open(config.clone()).unwrap();
+        let partition = topic(&log, "events", 1).await;
+        let mut jobs = tokio::task::JoinSet::new();
+        for _ in 0..6 {
+            let (log, partition) = (log.clone(), partition.clone());
+            jobs.spawn(async move {
+                let mut acknowledged = 0;
+                while log.append(&partition, vec![record(7)]).await.is_ok() {
+                    acknowledged += 1;
+                }
+                acknowledged
+            });
+        }
+        while log.stats().appends < 20 {
+            tokio::task::yield_now().await;
+        }
+        log.close().await;
+        let mut acknowledged = 0;
+        while let Some(job) = tokio::time::timeout(std::time::Duration::from_secs(30), jobs.join_next()).await.unwrap()
+        {
+            acknowledged += job.unwrap();
+        }
+        let log = EmbeddedLog::open(config).unwrap();
+        assert_eq!(log.latest(&partition).await.unwrap(), Offset(acknowledged));
+    }
+}
+
 #[tokio::test]
 async fn a_newer_or_damaged_directory_is_refused_and_left_alone() {
     let directory = tempfile::tempdir().unwrap();
