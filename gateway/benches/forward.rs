@@ -134,6 +134,7 @@ fn gateway(backend: Uri) -> Peer {
             descriptors: proto::FILE_DESCRIPTOR_SET,
             owners: Arc::new(OneUpstream(Upstream::new(backend, 1))),
             operations: LocalOwner::new(tower::service_fn(answer)),
+            draining: CancellationToken::new(),
         };
         server().serve(listener, Gateway::new(setup).unwrap(), CancellationToken::new()).await;
     })

@@ -14,6 +14,9 @@ pub struct Config {
     /// Deadline of a unary call that comes without one.
     #[serde(with = "humantime_serde")]
     pub deadline: Duration,
+    /// How long calls that are under way may go on once the process drains. Those that wait longer are told to come back.
+    #[serde(with = "humantime_serde")]
+    pub drain_grace: Duration,
     /// How often a call that may be repeated is tried at most, the first time included.
     pub tries_max: u32,
     /// Repeated tries in per cent of all calls, in the last ten seconds; a few each second are always allowed.
@@ -29,6 +32,7 @@ impl Default for Config {
         Self {
             request_bytes_max: 64 * 1024 * 1024,
             deadline: Duration::from_secs(30),
+            drain_grace: Duration::from_secs(1),
             tries_max: 4,
             retry_percent: 10,
             page_bytes_max: 3 * 1024 * 1024,

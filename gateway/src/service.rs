@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use service_host::{Problem, headers};
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
 
@@ -35,6 +36,7 @@ struct Shared {
     operations: LocalOwner,
     memory: Memory,
     message_bytes_max: usize,
+    draining: CancellationToken,
     config: Config,
 }
 
@@ -51,6 +53,8 @@ pub struct Setup<'a> {
     pub owners: Arc<dyn Owners>,
     /// Answers gRPC's own services: health and reflection.
     pub operations: LocalOwner,
+    /// Cancelled when the process begins to drain.
+    pub draining: CancellationToken,
 }
 
 impl Gateway {
@@ -59,7 +63,7 @@ impl Gateway {
     /// # Errors
     /// A method is not annotated as it must be, or the configuration makes no sense.
     pub fn new(setup: Setup<'_>) -> Result<Self, StartError> {
-        let Setup { config, message_bytes_max, descriptors, owners, operations } = setup;
+        let Setup { config, message_bytes_max, descriptors, owners, operations, draining } = setup;
         config.check(message_bytes_max).map_err(StartError::Config)?;
         Ok(Self(Arc::new(Shared {
             table: Table::new(descriptors)?,
@@ -67,6 +71,7 @@ impl Gateway {
             operations,
             memory: Memory::new(config.request_bytes_max),
             message_bytes_max,
+            draining,
             config,
         })))
     }
@@ -112,7 +117,17 @@ impl Shared {
             }
             return Problem::unknown_method(path).into_http();
         };
-        self.answer_method(method, request).await.unwrap_or_else(refuse)
+        tokio::select! {
+            biased;
+            answer = self.answer_method(method, request) => answer.unwrap_or_else(refuse),
+            () = self.drained() => refuse(Problem::shutting_down()),
+        }
+    }
+
+    /// Returns when calls had their time to end: whoever still waits then is told so instead of being cut off.
+    async fn drained(&self) {
+        self.draining.cancelled().await;
+        tokio::time::sleep(self.config.drain_grace).await;
     }
 
     async fn answer_method(&self, method: &Method, request: Request<Body>) -> Result<Response<Body>, Problem> {

@@ -64,3 +64,20 @@ async fn a_slow_list_keeps_the_deadline_and_names_who_hangs() {
     let page: proto::orders::v1::ListOrdersResponse = answer.ok();
     assert_eq!(page.unreachable, ["orders/0", "orders/1", "orders/2", "orders/3"]);
 }
+
+#[tokio::test]
+async fn who_still_waits_when_the_process_drains_is_told_to_come_back() {
+    let owner = Scripted::new(|_| std::future::pending());
+    let config = Config { drain_grace: Duration::from_millis(1), ..Config::default() };
+    let gateway = Fixture::configured(&owner, config).await;
+    let request = get();
+    let drain = async {
+        while owner.seen().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        gateway.draining.cancel();
+    };
+    let (answer, ()) = tokio::join!(gateway.call(GET_ORDER, &request), drain);
+    assert_eq!(answer.refusal(), (Code::Unavailable, "SHUTTING_DOWN".to_owned()));
+    assert!(answer.problem().retry_after.is_some());
+}

@@ -131,6 +131,7 @@ pub(crate) fn partition_of(key: &[u8]) -> u32 {
 /// A gateway on a free port and a connection to it.
 pub(crate) struct Fixture {
     pub(crate) owners: Arc<OneOwner>,
+    pub(crate) draining: CancellationToken,
     address: http::Uri,
     client: Client<HttpConnector, Body>,
 }
@@ -152,6 +153,7 @@ impl Fixture {
 
     pub(crate) async fn with(owner: Owner, config: Config) -> Self {
         let owners = OneOwner::new(owner);
+        let draining = CancellationToken::new();
         let operations = Scripted::answering(&());
         let operations = LocalOwner::new(operations.service());
         let setup = Setup {
@@ -160,10 +162,11 @@ impl Fixture {
             descriptors: proto::FILE_DESCRIPTOR_SET,
             owners: owners.clone(),
             operations,
+            draining: draining.clone(),
         };
         let address = serve(Gateway::new(setup).unwrap()).await;
         let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
-        Self { owners, address, client }
+        Self { owners, draining, address, client }
     }
 
     pub(crate) async fn call(&self, path: &str, message: &impl Message) -> Answer {

@@ -206,7 +206,8 @@ impl Config {
         within("tasks.calls_waiting_max", self.tasks.calls_waiting_max, 1..=65_536)?;
         within("tasks.waits_max", self.tasks.waits_max, 1..=10_000_000)?;
         within("tasks.batch_items_max", self.tasks.batch_items_max, 1..=100_000)?;
-        within("limits.message_bytes_max", self.limits.message_bytes_max, 1024..=64 << 20)?;
+        // The services' own servers take no more than 4 MiB.
+        within("limits.message_bytes_max", self.limits.message_bytes_max, 1024..=4 << 20)?;
         within("limits.calls_max", self.limits.calls_max, 1..=10_000_000)?;
         self.gateway.check(self.limits.message_bytes_max)?;
         self.orders.check()?;

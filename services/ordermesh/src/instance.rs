@@ -96,6 +96,7 @@ impl Instance {
         start.threads = config.tasks.threads;
         let runtime = Runtime::start(start, roles::definitions(&config)).await?;
 
+        let shutdown = CancellationToken::new();
         let roles = Roles::new(&config, &runtime);
         let services = roles.services();
         let (health, operations) = service_host::diagnostics::routes().await;
@@ -105,9 +106,9 @@ impl Instance {
             descriptors: proto::FILE_DESCRIPTOR_SET,
             owners: Arc::new(roles),
             operations: LocalOwner::new(operations),
+            draining: shutdown.clone(),
         })?;
         health.not_serving(&services).await;
-        let shutdown = CancellationToken::new();
         let server = Server::new(&config.listen, &config.limits);
         let server = tokio::spawn(server.serve(listener, gateway, shutdown.clone()));
         Ok(Self { address, log, runtime, health, services, server, shutdown })

@@ -4,9 +4,10 @@ use std::net::TcpListener;
 use std::process::Output;
 
 use proto::orders::v1::{OrderState, WaitFor};
+use tonic::Code;
 
 use crate::process::{Process, command};
-use crate::shop::{Shop, order};
+use crate::shop::{Shop, order, reason};
 
 fn refused(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
@@ -21,14 +22,20 @@ async fn a_signal_drains_and_ends_with_zero() {
     shop.stock("jumpers", 10).await;
     let judged = shop.judged(order("c-1", &[("jumpers", 1)])).await;
     // One that waits for what will not come must not hold the process.
-    let waiter = {
-        let shop = shop.clone();
-        tokio::spawn(async move { shop.wait("nowhere", WaitFor::Validated).await })
-    };
-    let (status, said) = tokio::task::spawn_blocking(move || process.terminate()).await.unwrap();
+    let mut waiter = std::pin::pin!(shop.wait("nowhere", WaitFor::Validated));
+    tokio::select! {
+        biased;
+        _ = waiter.as_mut() => panic!("nothing comes"),
+        // Answered behind the waiter on the same connection: the process has both calls.
+        _ = shop.product("jumpers") => {}
+    }
+    let stop = tokio::task::spawn_blocking(move || process.terminate());
+    let (told, stopped) = tokio::join!(waiter, stop);
+    let (status, said) = stopped.unwrap();
     assert_eq!(status.code(), Some(0), "{said}");
     assert!(said.contains("try next:") && said.contains("stopping"), "{said}");
-    assert!(waiter.await.unwrap().is_err());
+    let told = told.unwrap_err();
+    assert_eq!((told.code(), reason(&told)), (Code::Unavailable, "SHUTTING_DOWN".to_owned()));
 
     let process = Process::start(data.path(), &[]);
     let shop = Shop::new(process.channel());
