@@ -6,7 +6,7 @@
 //! ```
 
 use bytes::Bytes;
-use event_log::{Record, TopicName};
+use event_log::{Record, TopicName, TopicPartition};
 use task_runtime::{Command, Context, Definition, Input, ProcessError, Reply, StoreId, Timer};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -157,6 +157,11 @@ pub(crate) fn service_of_changelog(topic: &TopicName) -> Option<usize> {
 pub(crate) fn sender(task: &str) -> Option<(usize, u32)> {
     let (service, partition) = task.split_once('/')?;
     Some((SERVICES.iter().position(|name| *name == service)?, partition.parse().ok()?))
+}
+
+/// Who reads a topic.
+pub(crate) fn receiver(partition: &TopicPartition) -> (usize, u32) {
+    (if partition.topic.as_str() == "first-out" { 1 } else { 2 }, partition.partition)
 }
 
 pub(crate) fn outside_record(value: &'static [u8], timestamp_ms: i64) -> Record {

@@ -27,16 +27,15 @@ enum Blow {
 pub(crate) async fn run(world: Rc<World>) {
     let nemesis = world.shared.profile.nemesis;
     let until = Instant::now() + world.shared.profile.faulty;
-    let mut losses = if world.loses() { 2 } else { 0 };
+    let mut losses: u64 = if world.loses() { 4 } else { 0 };
     loop {
         let gap = world.dice(|dice| dice.millis(1, nemesis.gap_ms));
         sleep(gap).await;
         if Instant::now() >= until {
             break;
         }
-        if losses > 0 && world.dice(|dice| dice.permille(250)) {
-            losses -= 1;
-            lose(&world).await;
+        if losses > 0 && world.dice(|dice| dice.permille(500)) {
+            losses -= u64::from(lose(&world).await);
             continue;
         }
         if let Some(blow) = draw(&world, nemesis) {
@@ -130,49 +129,93 @@ fn any_task(world: &World) -> TaskKey {
     world.dice(|dice| dice.pick(&tasks))
 }
 
-/// The log loses a tail that it has acknowledged.
-async fn lose(world: &Rc<World>) {
-    let task = any_task(world);
-    let changelog = TopicPartition::new(format!("{}-changelog", mesh::SERVICES[task.0]).as_str(), task.1);
+/// The log loses a tail that it has acknowledged. Returns whether it had one that is worth losing.
+async fn lose(world: &Rc<World>) -> bool {
     match world.shared.profile.loss {
-        Loss::None => {}
+        Loss::None => false,
         Loss::ChangelogUnderOwner => {
-            if cut(world, &changelog, true) {
+            let lost = cut(world, &changelog(any_task(world)), true);
+            if lost {
                 world.shared.count("changelog cut under its owner");
             }
+            lost
         }
-        Loss::ChangelogWhileDown => {
-            for life in world.lives_of(task) {
-                world.kill(&life);
-            }
-            sleep(Duration::from_millis(1)).await;
-            if !cut(world, &changelog, false) {
-                return world.start(task, world.assigned(task));
-            }
-            world.shared.count("changelog cut while the task was down");
-            // Someone else goes on with what is left; later the first comes back with what it had.
-            let (first, count) = (world.assigned(task), world.shared.profile.processes);
-            world.rival(task, (first + 1) % count);
-            let wait = world.dice(|dice| dice.millis(20, 400));
-            sleep(wait).await;
-            world.rival(task, first);
-        }
-        Loss::TopicTail => {
-            let topic = world.dice(|dice| dice.pick(&["first-out", "second-out"]));
-            let partition = world.dice(|dice| dice.below(u64::from(PARTITIONS)));
-            let partition = TopicPartition::new(topic, u32::try_from(partition).expect("small"));
-            if cut(world, &partition, false) {
-                world.shared.count("topic cut");
-            }
-        }
+        Loss::ChangelogWhileDown => lose_while_down(world).await,
+        Loss::TopicTail => lose_unread(world).await,
     }
 }
 
+/// A task is down when its changelog loses commits that its store has. Someone else goes on with what is left, and later
+/// the first comes back with what it had.
+async fn lose_while_down(world: &Rc<World>) -> bool {
+    let count = world.shared.profile.processes;
+    let other = |process: usize| (process + 1) % count;
+    let is_fit = |task: &TaskKey| {
+        let process = world.assigned(*task);
+        let both_up = world.processes[process].up.get() && world.processes[other(process)].up.get();
+        both_up
+            && world.owner_of(*task).is_some()
+            && world.shared.oracle(|oracle| oracle.reading(*task).ends_with_commit())
+    };
+    let fit: Vec<TaskKey> = all_tasks().filter(is_fit).collect();
+    // Mostly where clients would be told.
+    let asked: Vec<TaskKey> = fit.iter().copied().filter(|task| task.0 == 0).collect();
+    let of = if asked.is_empty() || world.dice(|dice| dice.permille(200)) { fit } else { asked };
+    if of.is_empty() {
+        return false;
+    }
+    let task = world.dice(|dice| dice.pick(&of));
+    let (first, second) = (world.assigned(task), other(world.assigned(task)));
+    for life in world.lives_of(task) {
+        world.kill(&life);
+    }
+    sleep(Duration::from_millis(1)).await;
+    cut(world, &changelog(task), false);
+    world.shared.count("changelog cut while the task was down");
+    world.rival(task, second);
+    let wait = world.dice(|dice| dice.pick(&[10, 40, 300]));
+    sleep(Duration::from_millis(wait)).await;
+    world.rival(task, first);
+    true
+}
+
+fn changelog(task: TaskKey) -> TopicPartition {
+    TopicPartition::new(mesh::definition(task.0).changelog(), task.1)
+}
+
+/// A topic loses records that its receiver has not read yet; then it goes on.
+async fn lose_unread(world: &Rc<World>) -> bool {
+    let topic = world.dice(|dice| dice.pick(&["first-out", "second-out"]));
+    let partition = world.dice(|dice| dice.below(u64::from(PARTITIONS)));
+    let partition = TopicPartition::new(topic, u32::try_from(partition).expect("small"));
+    let receiver = mesh::receiver(&partition);
+    for life in world.lives_of(receiver) {
+        world.kill(&life);
+    }
+    let wait = world.dice(|dice| dice.millis(100, 600));
+    sleep(wait).await;
+    let position = world.shared.oracle(|oracle| oracle.reading(receiver).position(topic));
+    let unread = end(world, &partition).saturating_sub(position);
+    if unread > 0 {
+        let lost = world.dice(|dice| dice.range(1, unread));
+        let from = Offset(end(world, &partition) - lost);
+        world.shared.lose(&partition, from, false);
+        world.shared.count("topic cut");
+    }
+    world.start(receiver, world.assigned(receiver));
+    unread > 0
+}
+
+fn end(world: &World, partition: &TopicPartition) -> u64 {
+    world.shared.log.latest(partition).now_or_never().expect("at once").expect("all topics exist").0
+}
+
 fn cut(world: &World, partition: &TopicPartition, under_owner: bool) -> bool {
-    let latest = world.shared.log.latest(partition).now_or_never().expect("at once").expect("all topics exist");
-    let lost = world.dice(|dice| dice.range(1, 4)).min(latest.0);
+    let end = end(world, partition);
+    let most = if world.dice(|dice| dice.permille(600)) { 1 } else { 4 };
+    let lost = world.dice(|dice| dice.range(1, most)).min(end);
     if lost > 0 {
-        world.shared.lose(partition, Offset(latest.0 - lost), under_owner);
+        world.shared.lose(partition, Offset(end - lost), under_owner);
     }
     lost > 0
 }

@@ -17,8 +17,10 @@ mod received;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use event_log::{Offset, Record, TopicPartition};
 use task_runtime::Source;
+use task_runtime::changelog::Body;
 
 use crate::mesh;
 use crate::profile::PARTITIONS;
@@ -55,10 +57,15 @@ pub(crate) struct Oracle {
     pub(crate) failure: Option<Failure>,
     /// The log has lost something that it had acknowledged.
     pub(crate) has_lost: bool,
+    has_lost_changelog: bool,
+    /// Inputs that lost what their receiver had taken.
+    torn: BTreeSet<TopicPartition>,
     /// Tasks whose owner can no longer notice: see [`Oracle::truncated`].
     blind: BTreeSet<TaskKey>,
-    /// End of a changelog before it was cut under its owner.
+    /// Where the owner of a changelog that was cut under it expects its next entry, at the earliest.
     cut_at: BTreeMap<TaskKey, u64>,
+    /// Effects that were counted, and lost.
+    lost: BTreeSet<(Bytes, u64)>,
 }
 
 impl Oracle {
@@ -114,46 +121,47 @@ impl Oracle {
         let reading = self.readings.get_mut(&task).expect("all tasks have a reading");
         let entry = record.value.clone().unwrap_or_default();
         match reading.read(offset, entry) {
-            Err(reason) if self.has_lost => {
-                let _ = reason;
+            Err(_) if self.has_lost => {
                 *self.stats.entry("changelog unreadable after a loss").or_default() += 1;
                 Ok(())
             }
             Err(reason) => fail("readable", format!("{task:?} at {offset}: {reason}")),
             Ok(None) => Ok(()),
-            Ok(Some(body)) if self.has_lost && task.0 > 0 => {
-                reading.absorb(&body, offset).1?;
-                // What a sender lost it may send again otherwise; only the receiver's own rule is checked.
-                Ok(())
-            }
-            Ok(Some(body)) => {
-                let (moved, verdict) = reading.absorb(&body, offset);
-                verdict?;
-                for (topic, from, to) in moved {
-                    let input = TopicPartition::new(topic.as_str(), task.1);
-                    if let Some(received) = self.topics.get(&input) {
-                        received.check_taken(&topic, from, to, &body)?;
-                    }
-                }
-                for upto in &body.published {
-                    let output = TopicPartition::new(upto.topic.clone(), upto.partition);
-                    let name = format!("{}/{}", mesh::SERVICES[task.0], task.1);
-                    let there = self.topics.get(&output).map_or(0, |received| received.dense(&name));
-                    if there < upto.sequence && !self.has_lost {
-                        let detail = format!("{name} says {} are in {output}, but {there} are", upto.sequence);
-                        return fail("published", detail);
-                    }
-                }
-                reading.check_effects(&body)
+            Ok(Some(body)) => self.committed(task, offset, &body),
+        }
+    }
+
+    fn committed(&mut self, task: TaskKey, offset: u64, body: &Body) -> Verdict {
+        let reading = self.readings.get_mut(&task).expect("all tasks have a reading");
+        let (moved, verdict) = reading.absorb(body, offset);
+        verdict?;
+        for (topic, from, to) in moved {
+            let input = TopicPartition::new(topic.as_str(), task.1);
+            match self.topics.get(&input) {
+                Some(received) if !self.torn.contains(&input) => received.check_taken(&topic, from, to, body)?,
+                _ => {}
             }
         }
+        // A sender that has lost its changelog sends other things under the same numbers, and the same things again.
+        if task.0 == 0 || !self.has_lost_changelog {
+            self.readings[&task].check_effects(body)?;
+        }
+        for upto in body.published.iter().filter(|_| !self.has_lost) {
+            let output = TopicPartition::new(upto.topic.clone(), upto.partition);
+            let name = format!("{}/{}", mesh::SERVICES[task.0], task.1);
+            let there = self.topics.get(&output).map_or(0, |received| received.dense(&name));
+            if there < upto.sequence {
+                return fail("published", format!("{name} says {} are in {output}, but {there} are", upto.sequence));
+            }
+        }
+        Ok(())
     }
 
     fn landed_record(&mut self, partition: &TopicPartition, record: &Record) -> Verdict {
         let received = self.topics.entry(partition.clone()).or_default();
         received.add(record);
         let Some(source) = Source::of(record) else { return Ok(()) };
-        if self.has_lost {
+        if self.has_lost_changelog {
             return Ok(());
         }
         let Some(sender) = mesh::sender(source.task) else {
@@ -180,14 +188,20 @@ impl Oracle {
         self.has_lost = true;
         match mesh::service_of_changelog(&partition.topic) {
             Some(service) => {
+                self.has_lost_changelog = true;
                 let task = (service, partition.partition);
                 let reading = self.readings.get_mut(&task).expect("all tasks have a reading");
                 if under_owner {
-                    self.cut_at.insert(task, reading.end());
+                    self.cut_at.insert(task, reading.last_commit());
                 }
+                self.lost.extend(reading.effects());
                 reading.truncate(from.0);
             }
             None => {
+                let receiver = mesh::receiver(partition);
+                if self.readings[&receiver].position(partition.topic.as_str()) > from.0 {
+                    self.torn.insert(partition.clone());
+                }
                 if let Some(received) = self.topics.get_mut(partition) {
                     received.truncate(from.0);
                 }
@@ -208,6 +222,8 @@ impl Oracle {
         let found = self.reading(task).row(&mesh::row(2, effect));
         let verdict = match found {
             Some(value) if value.get(1..).map(mesh::number) == Some(count) => Ok(()),
+            // It was acknowledged, and lost while the answer was on its way.
+            _ if self.lost.contains(&(Bytes::copy_from_slice(effect), count)) => Ok(()),
             other => {
                 let effect = effect.escape_ascii();
                 fail("reply-certified", format!("{task:?} answered {count} for {effect}, the log says {other:?}"))
@@ -218,7 +234,8 @@ impl Oracle {
 
     /// A live store wrote something; `digest` is over all rows but those of the runtime's own progress.
     pub(crate) fn applied(&mut self, task: TaskKey, digest: u128) {
-        if self.has_lost || self.reading(task).is_prefix(digest) {
+        // An owner under which the log was cut may apply what was acknowledged just before.
+        if self.cut_at.contains_key(&task) || self.reading(task).is_prefix(digest) {
             return;
         }
         self.check(fail("store-prefix", format!("the store of {task:?} is no prefix of its changelog")));

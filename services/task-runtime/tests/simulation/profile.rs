@@ -70,9 +70,9 @@ pub(crate) struct Profile {
 impl Profile {
     pub(crate) fn draw(dice: &mut Dice, shortcut: Shortcut) -> Self {
         let loss = match dice.below(100) {
-            0..8 => Loss::ChangelogWhileDown,
-            8..14 => Loss::TopicTail,
-            14..18 => Loss::ChangelogUnderOwner,
+            0..10 => Loss::ChangelogWhileDown,
+            10..15 => Loss::TopicTail,
+            15..18 => Loss::ChangelogUnderOwner,
             _ => Loss::None,
         };
         let forgetful = dice.permille(150);

@@ -23,6 +23,9 @@ pub(crate) struct Reading {
     outputs: BTreeMap<(TopicName, u32), Vec<Output>>,
     published: BTreeMap<(TopicName, u32), u64>,
     unreadable: bool,
+    /// First part of the last commit that counted, or of the one that is coming.
+    last_commit: u64,
+    in_parts: bool,
     pub(crate) void: u64,
     pub(crate) claims: u64,
     pub(crate) split: u64,
@@ -46,13 +49,22 @@ impl Reading {
                 self.unreadable = true;
                 Err(error.to_string())
             }
-            Ok(Read::Committed(body)) => Ok(Some(*body)),
+            Ok(Read::Committed(body)) => {
+                if !std::mem::take(&mut self.in_parts) {
+                    self.last_commit = offset;
+                }
+                Ok(Some(*body))
+            }
             Ok(Read::Claimed) => {
+                self.in_parts = false;
                 self.claims += 1;
                 Ok(None)
             }
             Ok(Read::Partial) => {
                 self.split += 1;
+                if !std::mem::replace(&mut self.in_parts, true) {
+                    self.last_commit = offset;
+                }
                 Ok(None)
             }
             Ok(Read::Void(reason)) => {
@@ -150,8 +162,22 @@ impl Reading {
         !self.unreadable
     }
 
+    pub(crate) fn last_commit(&self) -> u64 {
+        self.last_commit
+    }
+
+    /// Whether the last entry completed a commit that counts.
+    pub(crate) fn ends_with_commit(&self) -> bool {
+        self.prefixes.values().max().is_some_and(|last| last + 1 == self.end())
+    }
+
     pub(crate) fn end(&self) -> u64 {
         self.entries.len() as u64
+    }
+
+    /// Effects that were carried out, with the value of the counter behind them.
+    pub(crate) fn effects(&self) -> impl Iterator<Item = (Bytes, u64)> {
+        self.rows(0x82).map(|(key, value)| (key.slice(1..), value.get(1..).map_or(0, mesh::number)))
     }
 
     pub(crate) fn row(&self, key: &[u8]) -> Option<&Bytes> {
