@@ -94,6 +94,7 @@ impl Changelog {
         let mut backoff = Backoff::new(&self.config);
         while next < to {
             match self.read_some(next).await {
+                Ok(batch) if batch.is_empty() => self.still_ends_at(to).await?,
                 Ok(batch) => {
                     for (offset, entry) in batch {
                         next = offset + 1;
@@ -107,6 +108,12 @@ impl Changelog {
             }
         }
         Ok(entries)
+    }
+
+    /// Fails if the log, which has ended at `to` before, does not any more.
+    pub(crate) async fn still_ends_at(&self, to: u64) -> Result<(), TaskError> {
+        let latest = self.latest().await?.0;
+        if latest < to { Err(self.regressed(to, latest)) } else { Ok(()) }
     }
 
     /// Entries from `from` on, as many as one fetch gives; none at the end of the log.

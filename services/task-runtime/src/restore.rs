@@ -16,7 +16,7 @@ use crate::land::Changelog;
 use crate::metrics::TaskMetrics;
 use crate::outbox::Outbox;
 use crate::owner::{Owner, Timers};
-use crate::progress::{Checkpoint, Progress};
+use crate::progress::{Checkpoint, Progress, damaged};
 use crate::{Clock, Config, TaskError};
 
 /// Layout of the keys and values that the runtime writes; another one means that the store is rebuilt.
@@ -124,6 +124,7 @@ impl Plan {
             metrics: TaskMetrics::new(service, partition),
             store,
             progress,
+            resumed: checkpoint.next_offset > 0,
             chain: checkpoint.chain,
             next_offset: checkpoint.next_offset,
             last_counted: checkpoint.last_counted,
@@ -199,7 +200,10 @@ impl Owner {
                 }
             }
             let whole: Bytes = parts.iter().flat_map(|part| part.bytes.iter().copied()).collect();
-            let mut body = Body::decode(&whole).map_err(|error| self.changelog.unreadable(first, &error))?;
+            // The list is the store's: if the log does not have what it says, the store is not of this log.
+            let mut body = Body::decode(&whole).map_err(|_| {
+                TaskError::Corrupted(damaged(&format!("the commit at {first} is not what the store remembers")))
+            })?;
             body.published.clear();
             self.outbox.absorb(&mut body, first, last, body_hash, &self.progress);
         }
@@ -227,6 +231,9 @@ impl Owner {
                 }
                 Err(error) => return Err(error),
             };
+            if entries.is_empty() {
+                self.changelog.still_ends_at(upto).await?;
+            }
             for (offset, entry) in entries.into_iter().take_while(|(offset, _)| *offset < upto) {
                 self.replay_entry(offset, &entry, &mut changes)?;
             }
@@ -247,8 +254,14 @@ impl Owner {
     }
 
     fn replay_entry(&mut self, offset: u64, entry: &Bytes, changes: &mut Vec<Change>) -> Result<(), TaskError> {
-        let read = self.chain.read_with(entry, self.config.shortcut);
-        let read = read.map_err(|error| self.changelog.unreadable(offset, &error))?;
+        let read = match self.chain.read_with(entry, self.config.shortcut) {
+            Ok(read) => read,
+            Err(error) if self.resumed && error.is_divergence() => {
+                let detail = format!("the store does not go on in its changelog at {offset}: {error}");
+                return Err(TaskError::Corrupted(damaged(&detail)));
+            }
+            Err(error) => return Err(self.changelog.unreadable(offset, &error)),
+        };
         self.next_offset = offset + 1;
         match read {
             Read::Committed(mut body) => {

@@ -5,6 +5,10 @@
 //! - A commit counts if its life, epoch and owner are the current ones, its number is the next and the hash of the history
 //!   before it fits. The parts of a split commit count when all are there.
 //! - Everything else is void, for ever, for everyone.
+//!
+//! An owner has read everything before its claim and sends one commit at a time. So there are entries that no log can hold
+//! unless it, or the reader's state, has lost records: a commit of an epoch that was never claimed, a commit whose
+//! predecessor is missing, a commit on another history. They are errors, for voiding them would be losing data silently.
 
 use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
@@ -66,6 +70,27 @@ pub enum ReadError {
         /// Epoch that was read last.
         current: u64,
     },
+    /// The current owner's commit follows one that is not there.
+    #[error("commit {found} stands behind commit {last}: the log has lost records")]
+    Missing {
+        /// Number of the commit.
+        found: u64,
+        /// Number of the last commit that counted.
+        last: u64,
+    },
+    /// The current owner's next commit was computed on another history than the reader's.
+    #[error("commit {number} was computed on another history than what was read before it")]
+    OtherHistory {
+        /// Number of the commit.
+        number: u64,
+    },
+}
+
+impl ReadError {
+    /// Whether what was read before does not fit the log. If that came from a store, the store may be at fault.
+    pub(crate) fn is_divergence(&self) -> bool {
+        !matches!(self, Self::Decode(_))
+    }
 }
 
 /// Why an entry does not count.
@@ -73,12 +98,13 @@ pub enum ReadError {
 pub enum VoidReason {
     /// A claim of an epoch that is not above the current one.
     StaleClaim,
-    /// A commit of another life of the changelog, an earlier epoch, or another owner.
+    /// A commit of another life of the changelog, or of an earlier epoch.
     NotTheOwner,
-    /// A commit whose number has counted already, or is not the next.
-    NotTheNext,
-    /// A commit that was computed on another history.
-    OtherHistory,
+    /// A commit of the current epoch by another than its owner. Only an owner whose claim the log has lost, and whose epoch
+    /// was claimed again, writes such a thing; to that owner it is the new one's commits that look like this.
+    OtherOwner,
+    /// A commit whose number has counted already.
+    CountedAlready,
     /// A part that does not continue the parts that have come.
     StrayPart,
 }
@@ -137,15 +163,20 @@ impl Chain {
         if self.incarnation == Some(chunk.incarnation) && chunk.epoch > self.epoch {
             return Err(ReadError::Diverged { found: chunk.epoch, current: self.epoch });
         }
-        let life = self.owner.as_ref().map(|owner| owner.life);
-        if self.incarnation != Some(chunk.incarnation) || chunk.epoch != self.epoch || life != Some(chunk.life) {
+        if self.incarnation != Some(chunk.incarnation) || chunk.epoch != self.epoch {
             return Ok(Read::Void(VoidReason::NotTheOwner));
         }
-        if chunk.number != self.number + 1 {
-            return Ok(Read::Void(VoidReason::NotTheNext));
+        if self.owner.as_ref().is_none_or(|owner| owner.life != chunk.life) {
+            return Ok(Read::Void(VoidReason::OtherOwner));
+        }
+        if chunk.number <= self.number {
+            return Ok(Read::Void(VoidReason::CountedAlready));
+        }
+        if chunk.number > self.number + 1 {
+            return Err(ReadError::Missing { found: chunk.number, last: self.number });
         }
         if chunk.prev_hash != self.hash && !shortcut.skips_prev_hash() {
-            return Ok(Read::Void(VoidReason::OtherHistory));
+            return Err(ReadError::OtherHistory { number: chunk.number });
         }
         let (number, body_hash) = (chunk.number, chunk.body_hash);
         let Some(whole) = self.assemble(chunk) else {

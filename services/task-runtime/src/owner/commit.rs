@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::Owner;
 use super::reads::Ask;
 use crate::batch::Batch;
-use crate::changelog::{Body, Read, encode_commit};
+use crate::changelog::{Body, Read, VoidReason, encode_commit};
 use crate::land::Landed;
 use crate::view::View;
 use crate::{CallError, Committed, TaskError};
@@ -190,7 +190,14 @@ impl Owner {
                 self.running.in_flight = None;
                 self.rewind_inputs();
             }
-            Activity::Landed(Landed::Among(entries)) | Activity::Read(entries) => self.follow(entries)?,
+            Activity::Landed(Landed::Among(entries)) => {
+                self.follow(entries)?;
+                if self.running.in_flight.is_some() {
+                    let lost = "the commit that the log had taken is not there";
+                    return Err(self.changelog.unreadable(self.next_offset, &lost));
+                }
+            }
+            Activity::Read(entries) => self.follow(entries)?,
         }
         self.serve_held();
         self.start_check();
@@ -218,6 +225,10 @@ impl Owner {
                 Read::Partial => {
                     first.get_or_insert(offset);
                     self.next_offset = offset + 1;
+                }
+                Read::Void(VoidReason::OtherOwner) => {
+                    let lost = "another owner commits in our epoch: the log has lost our claim";
+                    return Err(self.changelog.unreadable(offset, &lost));
                 }
                 Read::Void(reason) => {
                     tracing::debug!(partition = %self.changelog.partition, offset, ?reason, "void entry");

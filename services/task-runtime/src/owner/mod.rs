@@ -58,6 +58,8 @@ pub(crate) struct Owner {
     pub(crate) next_offset: u64,
     /// Offset of the last entry that counted.
     pub(crate) last_counted: Option<u64>,
+    /// The state began with a store, not with the first entry of the changelog.
+    pub(crate) resumed: bool,
     /// During a restore: first part of a commit whose other parts have not been read yet.
     pub(crate) partial_from: Option<u64>,
     pub(crate) outbox: Outbox,
