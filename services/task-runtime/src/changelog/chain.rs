@@ -17,6 +17,9 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 use super::{Body, Chunk, DecodeError, Entry, OwnerId};
 use crate::Shortcut;
 
+#[cfg(test)]
+mod tests;
+
 /// What has counted so far, as far as it decides what counts next.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Chain {
