@@ -114,6 +114,21 @@ fn special_dependencies_stay_where_they_belong() {
 }
 
 #[test]
+fn declared_dependencies_are_used() {
+    let mut wrong = Vec::new();
+    for package in Crates::read().packages {
+        let folder = package.folder.strip_prefix(root()).unwrap();
+        let code: String = files("rs").iter().filter(|file| file.starts_with(folder)).map(read).collect();
+        for (dependency, _) in package.dependencies {
+            if !code.contains(&dependency.replace('-', "_")) {
+                wrong.push(format!("{} declares {dependency} and does not use it", package.name));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
 fn domain_rules_know_nothing_but_the_domain() {
     let mut wrong = Vec::new();
     let mut seen = 0;
