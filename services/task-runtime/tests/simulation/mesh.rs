@@ -105,6 +105,12 @@ fn remind(context: &mut Context<'_>, timer: &Timer<'_>) -> Result<(), ProcessErr
     context.emit("first-out", timer.key, effect)
 }
 
+/// Everything that follows from a command with this effect.
+pub(crate) fn effects_of(effect: &[u8]) -> Vec<Vec<u8>> {
+    let reminded = xxh3_64(effect).is_multiple_of(3).then(|| reminder(effect));
+    [effect.to_vec()].into_iter().chain(reminded).collect()
+}
+
 /// Name of what the timer of an effect does.
 pub(crate) fn reminder(effect: &[u8]) -> Vec<u8> {
     [b"t/", effect].concat()
