@@ -87,6 +87,8 @@ pub struct StoreConfig {
     pub cache_bytes: u64,
     /// Recent changes that one store gathers before it writes them to disk.
     pub memtable_bytes: usize,
+    /// Whether opening a store also reads and verifies every row. Its files are verified in any case.
+    pub verify_rows: bool,
 }
 
 /// How tasks work.
@@ -150,7 +152,8 @@ impl Default for BrokerConfig {
 impl Default for StoreConfig {
     fn default() -> Self {
         let store = state_store::Config::new("");
-        Self { cache_bytes: store.cache_bytes, memtable_bytes: store.memtable_bytes }
+        // File checksums find what disks do; reading every row again would be most of the time that a restart takes.
+        Self { cache_bytes: store.cache_bytes, memtable_bytes: store.memtable_bytes, verify_rows: false }
     }
 }
 

@@ -167,6 +167,7 @@ async fn open(config: &Config, data: &DataDirectory, clock: &Clock) -> Result<(E
     let stores = state_store::Config {
         cache_bytes: config.store.cache_bytes,
         memtable_bytes: config.store.memtable_bytes,
+        verify_rows: config.store.verify_rows,
         ..state_store::Config::new(data.state())
     };
     let opened = tokio::task::spawn_blocking(move || Ok((EmbeddedLog::open(log)?, Stores::open(stores)?)));

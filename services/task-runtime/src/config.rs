@@ -25,6 +25,8 @@ pub struct Config {
     pub outbox_records_max: usize,
     /// Largest value of a record that is sent to the log, in bytes; larger commits are split, larger outputs refused.
     pub record_bytes_max: usize,
+    /// How often a store that changes is told to write to its disk.
+    pub flush_interval: Duration,
     /// How long answers are remembered by request id.
     pub request_memory: Duration,
     /// First pause after a failed call to the log; doubles up to `retry_pause_max`.
@@ -48,6 +50,7 @@ impl Default for Config {
             fetch_wait: Duration::from_secs(30),
             outbox_records_max: 16_384,
             record_bytes_max: 900_000,
+            flush_interval: Duration::from_secs(10),
             request_memory: Duration::from_secs(24 * 3600),
             retry_pause: Duration::from_millis(20),
             retry_pause_max: Duration::from_secs(1),

@@ -227,7 +227,7 @@ impl Owner {
                     self.next_offset = offset + 1;
                 }
                 Read::Void(VoidReason::OtherOwner) => {
-                    let lost = "another owner commits in our epoch: the log has lost our claim";
+                    let lost = "another owner commits without having claimed: the log has lost a claim";
                     return Err(self.changelog.unreadable(offset, &lost));
                 }
                 Read::Void(reason) => {
@@ -249,7 +249,18 @@ impl Owner {
         self.store.apply(&changes, &self.checkpoint().encode()).map_err(TaskError::from_store)?;
         self.timers.absorb(&changes[..own]);
         self.wake(&changes[..own]);
+        self.flush_in_time();
         Ok(())
+    }
+
+    /// Has the store written from time to time: what it has not is read again from the changelog after a crash.
+    fn flush_in_time(&mut self) {
+        let now = tokio::time::Instant::now();
+        let flush_at = *self.running.flush_at.get_or_insert(now + self.config.flush_interval);
+        if now >= flush_at {
+            self.store.begin_flush();
+            self.running.flush_at = None;
+        }
     }
 
     fn wake(&mut self, changes: &[Change]) {

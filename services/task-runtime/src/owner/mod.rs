@@ -78,6 +78,7 @@ pub(crate) struct Running {
     in_flight: Option<InFlight>,
     activity: Option<BoxFuture<'static, Result<Activity, TaskError>>>,
     sleep: Option<(i64, BoxFuture<'static, ()>)>,
+    flush_at: Option<tokio::time::Instant>,
 }
 
 impl Owner {

@@ -105,6 +105,7 @@ fn config(dice: &mut Dice, forgetful: bool, shortcut: Shortcut) -> Config {
         outbox_records_max: dice.pick(&[1, 4, 64]),
         // Small ones split almost every commit.
         record_bytes_max: dice.pick(&[60, 300, 900_000, 900_000]),
+        flush_interval: dice.millis(1, 5_000),
         request_memory: Duration::from_secs(if forgetful { 12 } else { 24 * 3600 }),
         retry_pause: dice.millis(1, 20),
         retry_pause_max: dice.millis(20, 400),
