@@ -101,10 +101,10 @@ impl ReadError {
 pub enum VoidReason {
     /// A claim of an epoch that is not above the current one.
     StaleClaim,
-    /// A commit of another life of the changelog, or of an earlier epoch.
+    /// A commit of an earlier epoch.
     NotTheOwner,
-    /// A commit of the current epoch by another than its owner. Only an owner whose claim the log has lost, and whose epoch
-    /// was claimed again, writes such a thing; to that owner it is the new one's commits that look like this.
+    /// A commit by another owner than the current one, in its epoch or in another life of the changelog. Only an owner whose
+    /// claim the log has lost writes such a thing; to that owner it is the commits of the next one that look like this.
     OtherOwner,
     /// A commit whose number has counted already.
     CountedAlready,
@@ -166,10 +166,11 @@ impl Chain {
         if self.incarnation == Some(chunk.incarnation) && chunk.epoch > self.epoch {
             return Err(ReadError::Diverged { found: chunk.epoch, current: self.epoch });
         }
-        if self.incarnation != Some(chunk.incarnation) || chunk.epoch != self.epoch {
+        let Some(incarnation) = self.incarnation else { return Ok(Read::Void(VoidReason::NotTheOwner)) };
+        if chunk.incarnation == incarnation && chunk.epoch < self.epoch {
             return Ok(Read::Void(VoidReason::NotTheOwner));
         }
-        if self.owner.as_ref().is_none_or(|owner| owner.life != chunk.life) {
+        if chunk.incarnation != incarnation || self.owner.as_ref().is_none_or(|owner| owner.life != chunk.life) {
             return Ok(Read::Void(VoidReason::OtherOwner));
         }
         if chunk.number <= self.number {

@@ -357,7 +357,7 @@ fn a_recreated_changelog_is_another_life() {
     let mut chain = claimed(1);
     assert_eq!(chain.read(&encode_claim(LIFE + 1, 9, &owner(2))), Ok(Read::Void(VoidReason::StaleClaim)));
     let (foreign, _) = encode_commit(LIFE + 1, 1, 1, 1, chain.hash, &body(1), 1_000);
-    assert_eq!(chain.read(&foreign[0]), Ok(Read::Void(VoidReason::NotTheOwner)));
+    assert_eq!(chain.read(&foreign[0]), Ok(Read::Void(VoidReason::OtherOwner)));
 }
 
 #[test]
