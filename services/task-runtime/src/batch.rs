@@ -353,7 +353,8 @@ impl<'a> Batch<'a> {
         done
     }
 
-    /// Sends a record that cannot be processed to the dead letters, with the reason and where it came from.
+    /// Sends a record that cannot be processed to the dead letters, with the reason and where it came from. What is too large
+    /// for that is cut.
     fn bury(&mut self, topic: &TopicName, stored: &StoredRecord, reason: &str) {
         let service = self.setting.definition.service;
         tracing::warn!(service, %topic, partition = self.setting.partition, offset = %stored.offset, reason, "dead letter");
@@ -367,22 +368,27 @@ impl<'a> Batch<'a> {
         };
         let mut headers =
             vec![header("ordermesh-dead-letter-reason", reason), header("ordermesh-dead-letter-source", place)];
-        headers.extend(
-            stored
-                .record
-                .headers
-                .iter()
-                .map(|h| (h.name.clone(), h.value.clone()))
-                .filter(|(name, _)| name != crate::SOURCE_HEADER.as_bytes()),
-        );
+        let StoredRecord { record, .. } = stored;
+        let (mut key, mut value) = (record.key.clone(), record.value.clone());
+        let limit = self.setting.record_bytes_max;
+        if record.approximate_size() + REASON_BYTES_MAX > limit {
+            // With the reason it could be more than the log takes, and the task would stop at its own dead letter. The
+            // whole record is still where it came from.
+            headers.push(header("ordermesh-dead-letter-cut", value.as_ref().map_or(0, Bytes::len).to_string()));
+            key = key.filter(|key| key.len() <= limit / 4);
+            value = value.map(|value| value.slice(..value.len().min(limit / 2)));
+        } else {
+            let theirs = record.headers.iter().filter(|h| h.name != crate::SOURCE_HEADER.as_bytes());
+            headers.extend(theirs.map(|h| (h.name.clone(), h.value.clone())));
+        }
         self.emitted.push(Output {
             topic: self.setting.definition.dead_letters(),
             partition: self.setting.partition,
             sequence: 0,
-            key: stored.record.key.clone(),
-            value: stored.record.value.clone(),
+            key,
+            value,
             headers,
-            timestamp_ms: stored.record.timestamp_ms,
+            timestamp_ms: record.timestamp_ms,
         });
         self.bytes += stored.record.approximate_size();
     }
