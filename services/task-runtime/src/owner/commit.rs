@@ -72,7 +72,9 @@ impl Owner {
         if let Some(from_ms) = sweep_from {
             batch.forget(from_ms, now_ms, FORGET_MAX).map_err(TaskError::from_store)?;
         }
-        while has_room(&batch) {
+        // However many commands wait, records get half of the room: what commands have set off must come to its end.
+        let shared = if running.inputs.queued.is_empty() { 1 } else { 2 };
+        while has_room(&batch) && batch.items() * shared < items_max && batch.bytes() * shared < bytes_max {
             let Some((command, reply)) = running.commands.pop_front() else { break };
             if reply.is_closed() {
                 // Nobody waits any more and nothing has happened yet: the caller's deadline was the answer.
