@@ -1,0 +1,189 @@
+//! What a task takes from its inputs: each output of each life of each sender once and in order, everything of others as it
+//! comes, and nothing that stops it.
+
+use bytes::Bytes;
+use event_log::{EventLog, Header, MemoryLog, Record};
+use futures::FutureExt;
+use task_runtime::{Config, Definition, ProcessError, SOURCE_HEADER, Source, StoreId};
+use tokio::task::LocalSet;
+
+use crate::disk::Disk;
+use crate::fixture::{Log, all, arrives, at, begin, begin_with, notebook, put, reading};
+
+const SEEN: StoreId = StoreId::new(1, "seen");
+
+/// Counts how often it was given each value; refuses what begins with `bad`.
+fn counter() -> Definition {
+    Definition::new("counter").store(SEEN).input("inbox", |context, input| {
+        let value = input.value()?.clone();
+        if value.starts_with(b"bad") {
+            return Err(ProcessError::poison("it is bad"));
+        }
+        let before = context.get(SEEN, &value)?.map_or(0, |times| times[0]);
+        context.put(SEEN, &value, vec![before + 1]);
+        Ok(())
+    })
+}
+
+fn send(log: &MemoryLog, headers: Vec<Header>, value: &'static str) {
+    let record = Record { value: Some(Bytes::from(value)), headers, ..Record::default() };
+    log.append(&at("inbox"), vec![record]).now_or_never().unwrap().unwrap();
+}
+
+fn from(incarnation: u128, sequence: u64) -> Vec<Header> {
+    vec![Header::new(SOURCE_HEADER, Source { task: "sender/0", incarnation, sequence }.to_value())]
+}
+
+/// How often each of these was taken once `last` is there.
+async fn times<const N: usize>(log: &Log, values: [&'static str; N], last: &'static str) -> [u8; N] {
+    let life = begin(log, counter());
+    arrives(&life, last).await;
+    let read = life.handle.read(task_runtime::Consistency::Strong, move |view| {
+        values.map(|value| view.get(SEEN, value.as_bytes()).unwrap().map_or(0, |times| times[0]))
+    });
+    let (times, _) = read.await.unwrap();
+    life.stop().await;
+    times
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_of_a_sender_are_taken_once_and_in_order() {
+    let run = async {
+        let log = Log::with(&counter()).await;
+        for (sequence, value) in [(1, "one"), (1, "one"), (3, "three"), (2, "two"), (1, "one"), (3, "three")] {
+            send(&log.memory, from(7, sequence), value);
+        }
+        send(&log.memory, from(7, 4), "end");
+        // The first three was ahead of its predecessor: its sender goes back and sends it again in order.
+        assert_eq!(times(&log, ["one", "two", "three"], "end").await, [1, 1, 1]);
+    };
+    LocalSet::new().run_until(run).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sender_that_begins_a_new_life_begins_to_count_anew() {
+    let run = async {
+        let log = Log::with(&counter()).await;
+        send(&log.memory, from(7, 1), "old");
+        send(&log.memory, from(8, 1), "new");
+        // What the old life sent late still counts for the old life.
+        send(&log.memory, from(7, 2), "late");
+        send(&log.memory, from(7, 1), "old");
+        send(&log.memory, from(8, 2), "end");
+        assert_eq!(times(&log, ["old", "new", "late"], "end").await, [1, 1, 1]);
+    };
+    LocalSet::new().run_until(run).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_from_outside_are_taken_as_often_as_they_stand_there() {
+    let run = async {
+        let log = Log::with(&counter()).await;
+        send(&log.memory, Vec::new(), "plain");
+        send(&log.memory, Vec::new(), "plain");
+        for damaged in [&b""[..], b"sender/0", b"sender/0;zz;1", b"\xff\xff;1;1"] {
+            send(&log.memory, vec![Header::new(SOURCE_HEADER, damaged)], "damaged");
+        }
+        send(&log.memory, Vec::new(), "end");
+        assert_eq!(times(&log, ["plain", "damaged"], "end").await, [2, 4]);
+        // And not again by the next life.
+        send(&log.memory, Vec::new(), "end of the next");
+        assert_eq!(times(&log, ["plain", "damaged"], "end of the next").await, [2, 4]);
+    };
+    LocalSet::new().run_until(run).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poisoned_record_goes_to_the_dead_letters_with_its_reason_and_place() {
+    let run = async {
+        let log = Log::with(&counter()).await;
+        send(&log.memory, from(7, 1), "bad");
+        send(&log.memory, from(7, 2), "good");
+        assert_eq!(times(&log, ["bad", "good"], "good").await, [0, 1]);
+        let letters = all(&log.memory, "counter-dead-letters");
+        assert_eq!(letters.len(), 1);
+        let header = |name: &str| letters[0].record.header(name).unwrap().clone();
+        assert_eq!(header("ordermesh-dead-letter-reason"), "it is bad");
+        assert_eq!(header("ordermesh-dead-letter-source"), "inbox/0/0");
+        assert_eq!(Source::of(&letters[0].record).unwrap().task, "counter/0");
+        assert_eq!(letters[0].record.value.as_deref(), Some(&b"bad"[..]));
+    };
+    LocalSet::new().run_until(run).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poisoned_record_as_large_as_the_log_takes_does_not_stop_the_task() {
+    let run = async {
+        let log = Log::with(&counter()).await;
+        let large = [&b"bad"[..], &vec![b'x'; 1_048_000]].concat();
+        let headers = vec![Header::new("trace", vec![b'h'; 300])];
+        let record = Record { value: Some(Bytes::from(large)), headers, ..Record::default() };
+        log.memory.append(&at("inbox"), vec![record]).await.unwrap();
+        put(&log.memory, "inbox", "good");
+        assert_eq!(times(&log, ["good"], "good").await, [1]);
+        let letters = all(&log.memory, "counter-dead-letters");
+        assert_eq!(letters.len(), 1);
+        assert_eq!(letters[0].record.header("ordermesh-dead-letter-cut").unwrap(), "1048003");
+        assert!(letters[0].record.value.as_ref().unwrap().starts_with(b"badx"));
+    };
+    LocalSet::new().run_until(run).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_are_not_starved_by_commands() {
+    let run = async {
+        let log = Log::with(&notebook()).await;
+        let config = Config { batch_items_max: 4, calls_waiting_max: 64, ..Config::default() };
+        let life = begin_with(&log, notebook(), config, &Disk::default());
+        assert_eq!(life.has("r").await, Ok(false));
+        log.slow_down();
+        log.before_next_append("notebook-changelog", |log| {
+            put(log, "inbox", "r");
+        });
+        let keys: Vec<String> = (0..40).map(|number| format!("c{number}")).collect();
+        futures::future::join_all(keys.iter().map(|key| life.put(key, None))).await;
+        arrives(&life, "r").await;
+        life.stop().await;
+        let (bodies, _) = reading(&log.memory, "notebook-changelog");
+        let with_record = bodies.iter().position(|body| !body.positions.is_empty()).unwrap();
+        assert!((1..4).contains(&with_record), "the record came with commit {with_record} of {}", bodies.len());
+    };
+    LocalSet::new().run_until(run).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_forgotten_when_its_time_is_over() {
+    let run = async {
+        let log = Log::with(&notebook()).await;
+        let disk = Disk::default();
+        let config = Config { request_memory: std::time::Duration::from_secs(60), ..Config::default() };
+        let life = begin_with(&log, notebook(), config.clone(), &disk);
+        life.put("a", Some("one")).await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_secs(50)).await;
+        life.put("a", Some("one")).await.unwrap();
+        assert_eq!((disk.rows(2), disk.rows(3)), (1, 1));
+        life.job.abort();
+        // The next owner forgets it too, without anyone asking for anything.
+        let life = begin_with(&log, notebook(), config, &disk);
+        tokio::time::sleep(std::time::Duration::from_secs(50)).await;
+        assert_eq!((disk.rows(2), disk.rows(3)), (0, 0));
+        life.put("a", Some("one")).await.unwrap();
+        let (bodies, _) = reading(&log.memory, "notebook-changelog");
+        assert_eq!(bodies.iter().flat_map(|body| &body.outputs).count(), 2, "a repeat after that is a new request");
+        life.stop().await;
+    };
+    LocalSet::new().run_until(run).await;
+}
+
+#[tokio::test]
+async fn a_topic_with_another_number_of_partitions_is_refused() {
+    let log: event_log::SharedLog = std::sync::Arc::new(MemoryLog::default());
+    let storage = || task_runtime::Storage::Memory(std::sync::Arc::new(|_| state_store::MemoryStore::default()));
+    let first = task_runtime::Start::new(log.clone(), storage(), 2);
+    let runtime = task_runtime::Runtime::start(first, vec![counter()]).await.unwrap();
+    runtime.running().await.unwrap();
+    assert!(runtime.stop(std::time::Duration::from_secs(10)).await);
+    let other = task_runtime::Start::new(log, storage(), 3);
+    let refused = task_runtime::Runtime::start(other, vec![counter()]).await.unwrap_err();
+    assert!(matches!(refused, event_log::Error::TopicMismatch { .. }), "{refused}");
+}
