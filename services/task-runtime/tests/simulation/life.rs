@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::future::LocalBoxFuture;
 use task_runtime::{Clock, TaskError};
 use tokio::time::Instant;
 
@@ -65,7 +66,7 @@ impl Grip {
 }
 
 pub(crate) struct Life {
-    task: Option<Pin<Box<dyn Future<Output = Result<(), TaskError>>>>>,
+    task: Option<LocalBoxFuture<'static, Result<(), TaskError>>>,
     grip: Arc<Grip>,
     polled_at: Instant,
     polls: u64,
