@@ -62,7 +62,8 @@ pub(crate) enum Verdict {
 
 impl Checkpoint {
     pub(crate) fn encode(&self) -> Vec<u8> {
-        postcard::to_stdvec(self).expect("a checkpoint holds nothing that postcard refuses")
+        let bytes = Vec::with_capacity(192 + 32 * self.unpublished.len());
+        postcard::to_extend(self, bytes).expect("a checkpoint holds nothing that postcard refuses")
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
@@ -174,6 +175,8 @@ pub(crate) fn damaged(detail: &str) -> state_store::Error {
 }
 
 fn row(kind: u8, name: &impl Serialize, number: u64) -> Change {
-    let key = postcard::to_extend(name, vec![keys::PROGRESS, kind]).expect("names hold nothing that postcard refuses");
+    let mut key = Vec::with_capacity(72);
+    key.extend_from_slice(&[keys::PROGRESS, kind]);
+    let key = postcard::to_extend(name, key).expect("names hold nothing that postcard refuses");
     (Bytes::from(key), Some(Bytes::copy_from_slice(&number.to_be_bytes())))
 }

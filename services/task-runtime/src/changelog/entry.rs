@@ -141,7 +141,10 @@ impl Entry {
     /// The bytes of an entry.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        Bytes::from(postcard::to_extend(self, vec![FORMAT]).expect("entries hold nothing that postcard refuses"))
+        let size = 128 + if let Self::Commit(chunk) = self { chunk.bytes.len() } else { 0 };
+        let mut bytes = Vec::with_capacity(size);
+        bytes.push(FORMAT);
+        Bytes::from(postcard::to_extend(self, bytes).expect("entries hold nothing that postcard refuses"))
     }
 
     /// Reads an entry.
