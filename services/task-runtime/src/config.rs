@@ -27,6 +27,8 @@ pub struct Config {
     pub record_bytes_max: usize,
     /// How often a store that changes is told to write to its disk.
     pub flush_interval: Duration,
+    /// How often a task looks whether it still owns its partition, when nothing else makes it look.
+    pub ownership_check: Duration,
     /// How long answers are remembered by request id.
     pub request_memory: Duration,
     /// First pause after a failed call to the log; doubles up to `retry_pause_max`.
@@ -51,6 +53,7 @@ impl Default for Config {
             outbox_records_max: 16_384,
             record_bytes_max: 900_000,
             flush_interval: Duration::from_secs(10),
+            ownership_check: Duration::from_secs(5),
             request_memory: Duration::from_secs(24 * 3600),
             retry_pause: Duration::from_millis(20),
             retry_pause_max: Duration::from_secs(1),

@@ -78,6 +78,8 @@ pub(crate) struct Running {
     in_flight: Option<InFlight>,
     activity: Option<BoxFuture<'static, Result<Activity, TaskError>>>,
     sleep: Option<(i64, BoxFuture<'static, ()>)>,
+    /// Until the task looks by itself whether it still owns its partition.
+    proof: Option<BoxFuture<'static, ()>>,
     flush_at: Option<tokio::time::Instant>,
 }
 
@@ -116,6 +118,7 @@ impl Owner {
             }
             self.start_fetch();
             self.start_sleep();
+            self.start_proof();
             let running = &mut self.running;
             let room = running.commands.len() < self.config.calls_waiting_max;
             tokio::select! {
@@ -142,6 +145,10 @@ impl Owner {
                     None => return self.drain().await,
                 },
                 () = slept(&mut running.sleep) => running.sleep = None,
+                () = ready(&mut running.proof) => {
+                    running.proof = None;
+                    self.prove();
+                }
             }
         }
     }
@@ -197,6 +204,11 @@ impl Owner {
             // until a moment that has passed would be spinning.
             _ => self.running.sleep = None,
         }
+    }
+
+    fn start_proof(&mut self) {
+        let interval = self.config.ownership_check;
+        self.running.proof.get_or_insert_with(|| Box::pin(tokio::time::sleep(interval)));
     }
 
     pub(crate) fn checkpoint(&self) -> Checkpoint {

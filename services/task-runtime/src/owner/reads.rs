@@ -73,8 +73,16 @@ impl Owner {
 
     /// Looks at the end of the changelog, for all calls that have gathered.
     pub(super) fn start_check(&mut self) {
+        if !self.running.reads.waiting.is_empty() {
+            self.prove();
+        }
+    }
+
+    /// Looks at the end of the changelog although nobody may wait for it: an idle task would not learn otherwise that
+    /// another has claimed it.
+    pub(super) fn prove(&mut self) {
         let reads = &mut self.running.reads;
-        if reads.check.is_some() || reads.waiting.is_empty() {
+        if reads.check.is_some() {
             return;
         }
         reads.checking = std::mem::take(&mut reads.waiting);

@@ -72,6 +72,20 @@ async fn a_deposed_owner_answers_no_strong_read() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_idle_owner_notices_that_it_was_deposed() {
+    let run = async {
+        let log = Log::with(&notebook()).await;
+        let first = begin(&log, notebook());
+        first.put("a", None).await.unwrap();
+        let second = begin(&log, notebook());
+        second.put("b", None).await.unwrap();
+        let error = tokio::time::timeout(Duration::from_secs(10), first.error()).await.expect("it looks by itself");
+        assert!(matches!(error, TaskError::Fenced { epoch: 2 }));
+    };
+    LocalSet::new().run_until(run).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn entries_that_do_not_count_do_not_hold_up_strong_reads() {
     let run = async {
         let log = Log::with(&notebook()).await;

@@ -103,6 +103,7 @@ fn config(dice: &mut Dice, forgetful: bool, shortcut: Shortcut) -> Config {
         fetch_bytes_max: dice.pick(&[1, 300, 64_000]),
         fetch_wait: Duration::from_secs(30),
         outbox_records_max: dice.pick(&[1, 4, 64]),
+        ownership_check: dice.millis(100, 5_000),
         // Small ones split almost every commit.
         record_bytes_max: dice.pick(&[60, 300, 900_000, 900_000]),
         flush_interval: dice.millis(1, 5_000),
