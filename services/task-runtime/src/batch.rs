@@ -79,6 +79,7 @@ pub(crate) struct Batch<'a> {
     bytes: usize,
     spans: Vec<tracing::Span>,
     skipped: u64,
+    ahead: u64,
     dead: u64,
 }
 
@@ -96,6 +97,8 @@ pub(crate) struct Finished {
     pub(crate) spans: Vec<tracing::Span>,
     /// Records that were duplicates or ahead of their predecessors.
     pub(crate) skipped: u64,
+    /// Those of them that were ahead. A sender sends in order, so its topic has lost their predecessors.
+    pub(crate) ahead: u64,
     /// Records that went to the dead letters.
     pub(crate) dead: u64,
 }
@@ -117,6 +120,7 @@ impl<'a> Batch<'a> {
             bytes: 0,
             spans: Vec::new(),
             skipped: 0,
+            ahead: 0,
             dead: 0,
         }
     }
@@ -177,7 +181,11 @@ impl<'a> Batch<'a> {
             }
             Verdict::Duplicate => false,
             Verdict::Ahead => {
-                tracing::debug!(%topic, offset = %stored.offset, sender = source.task, "record ahead of its predecessors");
+                if self.ahead == 0 {
+                    let (offset, sequence, sender) = (stored.offset, source.sequence, source.task);
+                    tracing::error!(%topic, %offset, sender, sequence, ?taken, "the topic misses records of this sender");
+                }
+                self.ahead += 1;
                 false
             }
         }
@@ -266,12 +274,12 @@ impl<'a> Batch<'a> {
 
     /// The commit of everything so far, unless it is but records without effect, fewer than `quiet_max` of them.
     pub(crate) fn finish(self, quiet_max: usize) -> Finished {
-        let (spans, skipped, dead) = (self.spans, self.skipped, self.dead);
+        let (spans, skipped, ahead, dead) = (self.spans, self.skipped, self.ahead, self.dead);
         let records = self.quiet_records + self.records;
         if self.overlay.is_empty() && self.emitted.is_empty() && (records < quiet_max || self.positions.is_empty()) {
             let (positions, watermarks, stream_time_ms) = (self.positions, self.watermarks, self.stream_time_ms);
             let outcome = Err(Quiet { positions, watermarks, stream_time_ms, records });
-            return Finished { outcome, spans, skipped, dead };
+            return Finished { outcome, spans, skipped, ahead, dead };
         }
         let topic_of = |input: usize| self.setting.definition.inputs[input].0.clone();
         let mut sequences: BTreeMap<(TopicName, u32), u64> = BTreeMap::new();
@@ -297,7 +305,7 @@ impl<'a> Batch<'a> {
             stream_time_ms: self.stream_time_ms,
             changes: self.overlay.into_changes(),
         };
-        Finished { outcome: Ok(body), spans, skipped, dead }
+        Finished { outcome: Ok(body), spans, skipped, ahead, dead }
     }
 
     /// Runs one handler, all or nothing. A panic in a handler is a fault of that input: it must not take the task along.

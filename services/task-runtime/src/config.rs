@@ -15,6 +15,8 @@ pub struct Config {
     pub batch_bytes_max: usize,
     /// Input records that are read ahead of processing.
     pub read_ahead_records_max: usize,
+    /// Bytes of them; one fetch more than this may wait.
+    pub read_ahead_bytes_max: usize,
     /// Records without any effect after which their positions are committed. Fewer are read again after a crash.
     pub quiet_records_max: usize,
     /// Bytes fetched at once from each input partition.
@@ -47,6 +49,7 @@ impl Default for Config {
             batch_items_max: 512,
             batch_bytes_max: 512 * 1024,
             read_ahead_records_max: 2_048,
+            read_ahead_bytes_max: 4 * 1024 * 1024,
             quiet_records_max: 1_024,
             fetch_bytes_max: 256 * 1024,
             fetch_wait: Duration::from_secs(30),

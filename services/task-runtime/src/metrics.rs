@@ -4,11 +4,14 @@ use std::time::Instant;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
+use crate::batch::Finished;
+
 /// Metrics of one task.
 #[derive(Clone)]
 pub(crate) struct TaskMetrics {
     items: Counter,
     skipped: Counter,
+    ahead: Counter,
     dead: Counter,
     commits: Counter,
     commit_seconds: Histogram,
@@ -23,6 +26,7 @@ impl TaskMetrics {
         Self {
             items: counter!("ordermesh_task_items_total", &labels),
             skipped: counter!("ordermesh_task_records_skipped_total", &labels),
+            ahead: counter!("ordermesh_task_records_ahead_total", &labels),
             dead: counter!("ordermesh_task_dead_letters_total", &labels),
             commits: counter!("ordermesh_commits_total", &labels),
             commit_seconds: histogram!("ordermesh_commit_duration_seconds", "service" => service),
@@ -36,10 +40,11 @@ impl TaskMetrics {
         Instant::now()
     }
 
-    pub(crate) fn batch(&self, items: usize, skipped: u64, dead: u64) {
+    pub(crate) fn batch(&self, items: usize, finished: &Finished) {
         self.items.increment(items as u64);
-        self.skipped.increment(skipped);
-        self.dead.increment(dead);
+        self.skipped.increment(finished.skipped);
+        self.ahead.increment(finished.ahead);
+        self.dead.increment(finished.dead);
         self.batch_items.record(u32::try_from(items).unwrap_or(u32::MAX));
     }
 

@@ -84,12 +84,12 @@ impl Owner {
             replies.push((reply, answer));
         }
         while has_room(&batch) {
-            let Some((input, record)) = running.inputs.queued.pop_front() else { break };
+            let Some((input, record)) = running.inputs.next() else { break };
             batch.record(input, &record).map_err(TaskError::from_store)?;
         }
         let items = batch.items();
         let finished = batch.finish(self.config.quiet_records_max);
-        self.metrics.batch(items, finished.skipped, finished.dead);
+        self.metrics.batch(items, &finished);
         let mut body = match finished.outcome {
             Ok(body) => body,
             Err(quiet) => {

@@ -16,8 +16,9 @@ type Brought = Vec<(usize, Vec<StoredRecord>)>;
 #[derive(Default)]
 pub(super) struct Inputs {
     pub(super) queued: VecDeque<(usize, StoredRecord)>,
+    queued_bytes: usize,
     /// Where to read next, by input.
-    next: Vec<FetchFrom>,
+    from: Vec<FetchFrom>,
     pub(super) fetch: Option<BoxFuture<'static, Result<Brought, TaskError>>>,
 }
 
@@ -25,16 +26,24 @@ impl Inputs {
     pub(super) fn queue(&mut self, brought: Brought) {
         for (input, records) in brought {
             let Some(last) = records.last() else { continue };
-            self.next[input].offset = last.offset.next();
+            self.from[input].offset = last.offset.next();
+            self.queued_bytes += records.iter().map(|stored| stored.record.approximate_size()).sum::<usize>();
             self.queued.extend(records.into_iter().map(|record| (input, record)));
         }
+    }
+
+    /// Takes the next record.
+    pub(super) fn next(&mut self) -> Option<(usize, StoredRecord)> {
+        let (input, stored) = self.queued.pop_front()?;
+        self.queued_bytes -= stored.record.approximate_size();
+        Some((input, stored))
     }
 }
 
 impl Owner {
     /// Finds out where each input goes on: behind the committed position, or at the start of a log that is new to the task.
     pub(super) async fn start_inputs(&mut self) -> Result<(), TaskError> {
-        let mut next = Vec::new();
+        let mut from = Vec::new();
         for (topic, _) in &self.setting.definition.inputs {
             let partition = TopicPartition { topic: topic.clone(), partition: self.setting.partition };
             let committed = self.progress.inputs.get(topic.as_str()).and_then(|input| input.position);
@@ -49,9 +58,9 @@ impl Owner {
                     Err(error) => return Err(error.into()),
                 }
             };
-            next.push(FetchFrom { partition, offset });
+            from.push(FetchFrom { partition, offset });
         }
-        self.running.inputs = Inputs { next, ..Inputs::default() };
+        self.running.inputs = Inputs { from, ..Inputs::default() };
         Ok(())
     }
 
@@ -60,8 +69,9 @@ impl Owner {
         self.running.quiet = crate::batch::Quiet::default();
         let inputs = &mut self.running.inputs;
         inputs.queued.clear();
+        inputs.queued_bytes = 0;
         inputs.fetch = None;
-        for from in &mut inputs.next {
+        for from in &mut inputs.from {
             let committed = self.progress.inputs.get(from.partition.topic.as_str()).and_then(|input| input.position);
             from.offset = Offset(committed.unwrap_or(0));
         }
@@ -70,9 +80,10 @@ impl Owner {
     /// Keeps one fetch going as long as there is room for what it brings.
     pub(super) fn start_fetch(&mut self) {
         let inputs = &mut self.running.inputs;
-        let room = inputs.queued.len() < self.config.read_ahead_records_max;
-        if inputs.fetch.is_none() && room && !inputs.next.is_empty() {
-            inputs.fetch = Some(Box::pin(fetch(self.log.clone(), inputs.next.clone(), self.config.clone())));
+        let room = inputs.queued.len() < self.config.read_ahead_records_max
+            && inputs.queued_bytes < self.config.read_ahead_bytes_max;
+        if inputs.fetch.is_none() && room && !inputs.from.is_empty() {
+            inputs.fetch = Some(Box::pin(fetch(self.log.clone(), inputs.from.clone(), self.config.clone())));
         }
     }
 }

@@ -99,6 +99,7 @@ fn config(dice: &mut Dice, forgetful: bool, shortcut: Shortcut) -> Config {
         batch_items_max: dice.pick(&[1, 2, 8, 64]),
         batch_bytes_max: dice.pick(&[100, 4_000, 64_000]),
         read_ahead_records_max: dice.pick(&[1, 4, 64]),
+        read_ahead_bytes_max: dice.pick(&[1, 500, 64_000]),
         quiet_records_max: dice.pick(&[1, 4, 64]),
         fetch_bytes_max: dice.pick(&[1, 300, 64_000]),
         fetch_wait: Duration::from_secs(30),
