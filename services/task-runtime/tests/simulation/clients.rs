@@ -299,6 +299,7 @@ impl Client {
             let wait = life.handle.wait(EFFECTS, &effect, move |view| view.get(EFFECTS, &wanted).ok().flatten());
             let patience = self.dice.millis(500, 20_000);
             self.note(format_args!("waits at {task:?} p{} for {effect:?}", life.process));
+            let healed = !self.world.shared.is_faulty();
             match timeout(patience, wait).await {
                 Ok(Ok(_)) => {
                     let there = self.world.shared.oracle(|o| o.reading(task).row(&mesh::row(2, &effect)).is_some());
@@ -310,10 +311,22 @@ impl Client {
                 }
                 Ok(Err(CallError::Stopped { .. } | CallError::Overloaded { .. })) => {}
                 Ok(Err(error)) => return self.unexpected("wait", &error),
+                Err(_) if healed => self.check_not_overlooked(task, &life, &effect),
                 Err(_) => {}
             }
             let pause = self.dice.millis(5, 120);
             sleep(pause).await;
+        }
+    }
+
+    /// A wait was given up. If the effect is there and the life that was asked owns the task, it should have been answered.
+    fn check_not_overlooked(&self, task: TaskKey, life: &Running, effect: &Bytes) {
+        let (there, owner) = self.world.shared.oracle(|oracle| {
+            let reading = oracle.reading(task);
+            (reading.row(&mesh::row(2, effect)).is_some(), reading.owner().to_owned())
+        });
+        if there && owner == format!("p{}", life.process) {
+            self.world.shared.check(fail("waiter", format!("{effect:?} is there, who waits for it was not told")));
         }
     }
 

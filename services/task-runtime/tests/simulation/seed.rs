@@ -91,7 +91,7 @@ async fn settle(world: &Rc<World>, jobs: Vec<JoinHandle<()>>) -> Verdict {
         return Ok(());
     }
     tokio::time::sleep_until(late).await;
-    while let Some(missing) = world.shared.oracle(|oracle| missing(oracle)) {
+    while let Some(missing) = world.shared.oracle(|oracle| missing(oracle, world.shared.profile.forgetful)) {
         if Instant::now() > until {
             return fail("drain", missing);
         }
@@ -108,10 +108,13 @@ async fn settle(world: &Rc<World>, jobs: Vec<JoinHandle<()>>) -> Verdict {
 }
 
 /// What has not come to rest yet.
-fn missing(oracle: &Oracle) -> Option<String> {
+fn missing(oracle: &Oracle, forgetful: bool) -> Option<String> {
     for (task, reading) in oracle.readings() {
         if let Some((timer, _)) = reading.rows(1).next() {
             return Some(format!("timer {} of {task:?}", timer.escape_ascii()));
+        }
+        if let Some((answer, _)) = reading.rows(2).find(|_| forgetful) {
+            return Some(format!("{} of {task:?} is still remembered", answer.escape_ascii()));
         }
         for (to, sent) in reading.outputs() {
             let there = oracle.topics().find(|(at, _)| **at == to).map_or(0, |(_, topic)| topic.dense(&name(task)));
