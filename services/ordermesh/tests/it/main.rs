@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod binary;
+mod fraud;
 mod fulfilment;
 mod inputs;
 mod kills;
