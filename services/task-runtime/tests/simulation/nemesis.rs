@@ -199,7 +199,9 @@ async fn lose_unread(world: &Rc<World>) -> bool {
     if unread > 0 {
         let lost = world.dice(|dice| dice.range(1, unread));
         let from = Offset(end(world, &partition) - lost);
-        world.shared.lose(&partition, from, false);
+        // Meanwhile it may run again, and may have read on.
+        let under_receiver = !world.lives_of(receiver).is_empty();
+        world.shared.lose(&partition, from, under_receiver);
         world.shared.count("topic cut");
     }
     world.start(receiver, world.assigned(receiver));

@@ -58,7 +58,7 @@ pub(crate) struct Oracle {
     /// The log has lost something that it had acknowledged.
     pub(crate) has_lost: bool,
     has_lost_changelog: bool,
-    /// Inputs that lost what their receiver had taken.
+    /// Inputs that lost what their receiver had taken, or may have.
     torn: BTreeSet<TopicPartition>,
     /// Tasks whose owner can no longer notice: see [`Oracle::truncated`].
     blind: BTreeSet<TaskKey>,
@@ -199,7 +199,7 @@ impl Oracle {
             }
             None => {
                 let receiver = mesh::receiver(partition);
-                if self.readings[&receiver].position(partition.topic.as_str()) > from.0 {
+                if under_owner || self.readings[&receiver].position(partition.topic.as_str()) > from.0 {
                     self.torn.insert(partition.clone());
                 }
                 if let Some(received) = self.topics.get_mut(partition) {
