@@ -15,6 +15,7 @@ fn process(ctx: &mut Context<'_>, input: &Input<'_>) -> Result<(), ProcessError>
         tracing::warn!(topic = %input.topic, offset = %input.offset, "skipped a stock request of an unknown kind");
         return Ok(());
     };
+    ctx.trace_field("order_id", &request.order_id);
     let product_key = request.product_id.as_bytes();
     let line_key = line_key(&request.order_id, request.line, &request.product_id);
     let stock = ctx.get(STOCK, product_key)?.map(|row| wire::stock(&row)).transpose()?;

@@ -22,6 +22,7 @@ fn process(
     limit_major_units: u32,
 ) -> Result<(), ProcessError> {
     let order = reads::customer_order(input, limit_major_units)?;
+    ctx.trace_field("order_id", &order.order_id);
     let customer = order.customer_id.as_bytes();
     let row = ctx.get(stores::FRAUD_SESSIONS, customer)?;
     let is_new = row.is_none();
