@@ -102,6 +102,21 @@ impl Outbox {
         }
     }
 
+    /// After a store's list has been brought back: what is not on it was published, also where no commit says so yet.
+    /// Otherwise a destination that came to rest just before a crash would be sent to again by every later rebuild.
+    pub(crate) fn know_the_rest(&mut self, progress: &Progress) {
+        for (destination, dealt) in &progress.sequences {
+            let queue = self.queues.get(destination);
+            let first = queue.and_then(|queue| queue.waiting.front()).map(|(_, output)| output.sequence);
+            let known = first.map_or(*dealt, |first| first - 1);
+            if known > progress.published(destination) {
+                let queue = self.queues.entry(destination.clone()).or_default();
+                queue.acknowledged = known;
+                queue.recorded = false;
+            }
+        }
+    }
+
     /// Whether so much waits that the task should not add to it.
     pub(crate) fn is_full(&self) -> bool {
         self.waiting >= self.config.outbox_records_max

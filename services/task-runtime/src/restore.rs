@@ -207,6 +207,7 @@ impl Owner {
             body.published.clear();
             self.outbox.absorb(&mut body, first, last, body_hash, &self.progress);
         }
+        self.outbox.know_the_rest(&self.progress);
         Ok(())
     }
 

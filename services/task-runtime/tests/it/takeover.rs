@@ -148,6 +148,38 @@ async fn outputs_that_were_committed_and_not_published_are_published_by_the_next
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_only_a_store_knows_to_be_published_is_recorded_by_the_next_life() {
+    let definition = || {
+        Definition::new("notebook").store(ROWS).output("told").output("other").command("Put", |context, command| {
+            let topic = if command.key.starts_with(b"o") { "other" } else { "told" };
+            context.emit(topic, &command.key, command.key.clone())?;
+            Ok(Reply(Bytes::new()))
+        })
+    };
+    let published_to_other = |log: &Log| {
+        let (bodies, _) = reading(&log.memory, CHANGELOG);
+        let published = bodies.into_iter().flat_map(|body| body.published);
+        published.filter(|upto| upto.topic.as_str() == "other").map(|upto| upto.sequence).max()
+    };
+    let run = async {
+        let log = Log::with(&definition()).await;
+        log.slow_down();
+        let disk = Disk::default();
+        let life = begin_with(&log, definition(), Config::default(), &disk);
+        // The second commit is on its way when the first one's output is acknowledged: it cannot say so any more.
+        life.put("o", None).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        life.put("t", None).await.unwrap();
+        life.job.abort();
+        assert_eq!((sequences(&log, "other").len(), published_to_other(&log)), (1, None));
+        let life = begin_with(&log, definition(), Config::default(), &disk);
+        life.stop_when_running().await;
+        assert_eq!((sequences(&log, "other").len(), published_to_other(&log)), (1, Some(1)));
+    };
+    LocalSet::new().run_until(run).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_commit_whose_last_part_lands_just_before_the_claim_is_whole_for_every_later_life() {
     let run = async {
         let log = Log::with(&notebook()).await;
