@@ -54,6 +54,14 @@ pub mod orders {
     }
 }
 
+/// Payments.
+pub mod payments {
+    /// Version 1.
+    pub mod v1 {
+        tonic::include_proto!("ordermesh.payments.v1");
+    }
+}
+
 /// Shipments.
 pub mod shipping {
     /// Version 1.
