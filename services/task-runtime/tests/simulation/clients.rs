@@ -265,7 +265,8 @@ impl Client {
         }
     }
 
-    /// A request id with other content is told so, whoever is asked, and changes nothing.
+    /// A request id with other content is told so, whoever is asked, and changes nothing: its effect would have a name that
+    /// begins with `q`.
     async fn reuse_request_id(&mut self) {
         let oracle_is_strict =
             !self.world.shared.oracle(|oracle| oracle.has_lost) && !self.world.shared.profile.forgetful;
@@ -274,7 +275,7 @@ impl Client {
         if !oracle_is_strict {
             return;
         }
-        let other = Bytes::from(format!("p{}-{}", self.id, self.done));
+        let other = Bytes::from(format!("q{}-{}", self.id, self.done));
         match self.attempt(ADD, &key, request_id.as_ref(), &other).await {
             Try::Answered(_) => self.unexpected("reuse", &CallError::NotUpToBound),
             Try::Refused(CallError::RequestIdReused | CallError::Overloaded { .. }) | Try::Unknown => {}

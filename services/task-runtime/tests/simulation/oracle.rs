@@ -144,7 +144,7 @@ impl Oracle {
         }
         // A sender that has lost its changelog sends other things under the same numbers, and the same things again.
         if task.0 == 0 || !self.has_lost_changelog {
-            self.readings[&task].check_effects(body)?;
+            self.readings[&task].check_effects(body, self.has_lost_changelog)?;
         }
         for upto in body.published.iter().filter(|_| !self.has_lost) {
             let output = TopicPartition::new(upto.topic.clone(), upto.partition);

@@ -125,12 +125,13 @@ impl Reading {
         Ok(())
     }
 
-    /// Nothing that this commit changed was carried out twice, and nothing poisoned ever was.
-    pub(crate) fn check_effects(&self, body: &Body) -> Verdict {
+    /// Nothing that this commit changed was carried out twice, and nothing poisoned or refused ever was. A task that `forgot`
+    /// answers which it had given, because its log lost them, cannot refuse what reuses their request ids.
+    pub(crate) fn check_effects(&self, body: &Body, forgot: bool) -> Verdict {
         for (key, value) in &body.changes {
             let Some(effect) = key.strip_prefix(&[0x82][..]) else { continue };
             let times = value.as_ref().map_or(0, |value| mesh::times(value));
-            if times > 1 || effect.starts_with(b"p") {
+            if times > 1 || effect.starts_with(b"p") || effect.starts_with(b"q") && !forgot {
                 return fail("exactly-once", format!("{} was carried out {times} times", effect.escape_ascii()));
             }
         }
