@@ -41,6 +41,8 @@ pub struct Config {
     pub manufacturing: manufacturing::Config,
     /// Shipping.
     pub shipping: shipping::Config,
+    /// Payments.
+    pub payments: payments::Config,
 }
 
 /// The mesh itself.
@@ -127,6 +129,7 @@ impl Default for Config {
             // One process is for trying things out: orders shall flow without anyone typing reports.
             manufacturing: manufacturing::Config { items_per_second: 1, ..manufacturing::Config::default() },
             shipping: shipping::Config::default(),
+            payments: payments::Config::default(),
         }
     }
 }
@@ -217,7 +220,8 @@ impl Config {
         self.validation.check()?;
         self.inventory.check()?;
         self.manufacturing.check()?;
-        self.shipping.check()
+        self.shipping.check()?;
+        self.payments.check()
     }
 }
 

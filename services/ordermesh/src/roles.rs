@@ -24,6 +24,7 @@ pub fn definitions(config: &Config) -> Vec<Definition> {
         inventory::definition(&config.inventory),
         manufacturing::definition(&config.manufacturing),
         shipping::definition(&config.shipping),
+        payments::definition(&config.payments),
     ]
 }
 
@@ -48,6 +49,7 @@ impl Roles {
         roles.add(inventory::SERVICE, inventory::server(owner(inventory::SERVICE), &config.inventory));
         roles.add(manufacturing::SERVICE, manufacturing::server(owner(manufacturing::SERVICE), &config.manufacturing));
         roles.add(shipping::SERVICE, shipping::server(owner(shipping::SERVICE), &config.shipping));
+        roles.add(payments::SERVICE, payments::server(owner(payments::SERVICE)));
         roles
     }
 
@@ -75,6 +77,7 @@ pub fn key_name(work: &Work<'_>) -> KeyName {
         (inventory::SERVICE, _) if work.operation != "timer" => KeyName::Product,
         (orders::SERVICE | validation::SERVICE | shipping::SERVICE, _) if work.operation != "timer" => KeyName::Order,
         (manufacturing::SERVICE, _) if work.operation != "timer" => KeyName::Order,
+        (payments::SERVICE, _) if work.operation != "timer" => KeyName::Order,
         _ => KeyName::Other,
     }
 }
