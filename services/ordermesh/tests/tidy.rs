@@ -11,10 +11,11 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What each crate beside the services may use of the others.
-const MAY_USE: [(&str, &[&str]); 10] = [
+const MAY_USE: [(&str, &[&str]); 11] = [
     ("proto", &[]),
     ("event-log", &[]),
     ("embedded-broker", &["event-log"]),
+    ("kafka-log", &["event-log"]),
     ("state-store", &["event-log"]),
     ("task-runtime", &["event-log", "state-store"]),
     ("service-host", &["proto", "task-runtime"]),
@@ -32,13 +33,13 @@ const TESTS_MAY_USE: [(&str, &str); 3] =
 /// Dependencies that few may have, so that the rest can be built and tested without them.
 const ONLY_USED_BY: [(&str, &[&str]); 5] = [
     ("fjall", &["state-store"]),
-    ("kafka-protocol", &["embedded-broker"]),
-    ("rskafka", &["event-log"]),
+    ("kafka-protocol", &["embedded-broker", "kafka-log"]),
+    ("rskafka", &["kafka-log"]),
     ("metrics-exporter-prometheus", &["service-host"]),
     ("anyhow", &["loadtest", "ordermesh"]),
 ];
 /// Storage and the runtime know bytes, not protobuf or gRPC.
-const KNOW_BYTES_ONLY: [&str; 4] = ["event-log", "embedded-broker", "state-store", "task-runtime"];
+const KNOW_BYTES_ONLY: [&str; 5] = ["event-log", "embedded-broker", "kafka-log", "state-store", "task-runtime"];
 /// What domain rules must not know: they are told the time, and are called by somebody else.
 const NOT_IN_DOMAIN: [&str; 9] =
     ["tokio", "tonic", "prost", "serde", "proto", "task_runtime", "SystemTime", "Instant", "uuid"];

@@ -37,6 +37,11 @@ pub trait Factory: Send + Sync {
     fn batch_bytes_max(&self) -> usize {
         1_048_588
     }
+
+    /// Whether headers come back as a map: sorted by name, and of a repeated name the first only.
+    fn headers_are_a_map(&self) -> bool {
+        false
+    }
 }
 
 /// Runs every case, first on a log that stays open and then on one that is reopened between steps.

@@ -21,7 +21,7 @@ pub enum Error {
     #[error("unknown topic or partition {0}")]
     UnknownTopic(String),
     /// The topic exists with other properties than were asked for.
-    #[error("topic {topic} exists with {found}, but {wanted} is configured")]
+    #[error("topic {topic} exists with {found}, but {wanted} is configured{}", behind(repair))]
     TopicMismatch {
         /// The topic.
         topic: String,
@@ -29,6 +29,8 @@ pub enum Error {
         found: String,
         /// What the caller wants.
         wanted: String,
+        /// What a person can do about it, with the command if there is one; empty where the log knows nothing.
+        repair: String,
     },
     /// The records are larger than the log takes in one append. Nothing was appended.
     #[error("records of {size} bytes exceed the limit of {limit} bytes")]
@@ -47,6 +49,10 @@ pub enum Error {
     /// The log is damaged or refuses for good; a person must act.
     #[error("the log failed: {0}")]
     Failed(String),
+}
+
+fn behind(repair: &str) -> String {
+    if repair.is_empty() { String::new() } else { format!("; {repair}") }
 }
 
 impl Error {

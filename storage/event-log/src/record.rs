@@ -4,7 +4,8 @@ use bytes::Bytes;
 
 use crate::Offset;
 
-/// One header of a record. Names may repeat; order is kept.
+/// One header of a record. Names are text and should not repeat: what is portable is the first value of each name. The
+/// embedded log and the one in memory keep every header in order, Kafka's adapter has a map.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
     /// Name of the header.
@@ -28,7 +29,7 @@ pub struct Record {
     pub key: Option<Bytes>,
     /// Value; absent means "this key is gone" on compacted topics.
     pub value: Option<Bytes>,
-    /// Headers in order.
+    /// Headers. Nothing should depend on their order.
     pub headers: Vec<Header>,
     /// Event time in milliseconds since the Unix epoch.
     pub timestamp_ms: i64,

@@ -161,6 +161,7 @@ impl TopicSpec {
             topic: wanted.name.to_string(),
             found: self.properties(),
             wanted: wanted.properties(),
+            repair: String::new(),
         })
     }
 

@@ -87,7 +87,14 @@ fn shapes() -> Vec<Record> {
 
 async fn records_come_back_as_written(subject: &mut Subject<'_>) {
     let partition = subject.topic("shapes", 1).await;
-    let shapes = shapes();
+    let mut shapes = shapes();
+    if subject.factory.headers_are_a_map() {
+        for record in &mut shapes {
+            // Both are stable: of one name, the first stays the first.
+            record.headers.sort_by(|a, b| a.name.cmp(&b.name));
+            record.headers.dedup_by(|b, a| a.name == b.name);
+        }
+    }
     for record in &shapes {
         subject.append(&partition, vec![record.clone()]).await;
     }

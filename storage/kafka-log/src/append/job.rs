@@ -1,0 +1,140 @@
+//! The one who appends to one partition.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use event_log::{Error, Offset, Record, TopicPartition};
+use rskafka::client::partition::{Compression, PartitionClient};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::outcome::{Outcome, classify};
+use super::producer::{Producer, record};
+
+/// What is put together into one request: enough to carry the load, too little to be too large.
+const TOGETHER_RECORDS_MAX: usize = 2_048;
+const TOGETHER_BYTES_MAX: usize = 512 * 1024;
+/// First and longest pause before another try.
+const PAUSE: Duration = Duration::from_millis(20);
+const PAUSE_MAX: Duration = Duration::from_millis(500);
+
+/// An append that waits, and who waits for it.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) records: Vec<Record>,
+    pub(super) size: usize,
+    pub(super) reply: oneshot::Sender<Result<Offset, Error>>,
+}
+
+/// Sends what waits, one request at a time.
+pub(super) struct Job {
+    producer: Arc<Producer>,
+    partition: TopicPartition,
+    queue: mpsc::Receiver<Waiting>,
+    /// Taken from the queue, but too much for the request before.
+    next: Option<Waiting>,
+    client: Option<PartitionClient>,
+}
+
+impl Job {
+    pub(super) fn new(producer: Arc<Producer>, partition: TopicPartition, queue: mpsc::Receiver<Waiting>) -> Self {
+        Self { producer, partition, queue, next: None, client: None }
+    }
+
+    /// Ends when the log is dropped and everything that was taken has its answer.
+    pub(super) async fn run(mut self) {
+        while let Some(appends) = self.gather().await {
+            let together = appends.iter().flat_map(|waiting| &waiting.records);
+            let result = self.send(&together.collect::<Vec<_>>()).await;
+            if appends.len() > 1 && matches!(result, Err(Error::TooLarge { .. })) {
+                // Together they are too large for this broker; each for itself may not be.
+                for waiting in appends {
+                    let result = self.send(&waiting.records.iter().collect::<Vec<_>>()).await;
+                    answer(vec![waiting], result);
+                }
+            } else {
+                answer(appends, result);
+            }
+        }
+    }
+
+    async fn gather(&mut self) -> Option<Vec<Waiting>> {
+        let first = match self.next.take() {
+            Some(waiting) => waiting,
+            None => self.queue.recv().await?,
+        };
+        let (mut count, mut size) = (first.records.len(), first.size);
+        let mut appends = vec![first];
+        while let Ok(waiting) = self.queue.try_recv() {
+            count += waiting.records.len();
+            size += waiting.size;
+            if count > TOGETHER_RECORDS_MAX || size > TOGETHER_BYTES_MAX {
+                self.next = Some(waiting);
+                break;
+            }
+            appends.push(waiting);
+        }
+        Some(appends)
+    }
+
+    /// Sends one request until it is answered, refused, or of unknown outcome.
+    async fn send(&mut self, records: &[&Record]) -> Result<Offset, Error> {
+        let deadline = Instant::now() + self.producer.config().operation_timeout;
+        let mut pause = PAUSE;
+        loop {
+            let begun = Instant::now();
+            let why = match self.try_once(records, deadline).await {
+                Ok(base) => return Ok(base),
+                Err(Outcome::Told(error)) => return Err(error),
+                Err(Outcome::NotAppended(why)) => why,
+            };
+            if deadline.saturating_duration_since(Instant::now()) <= pause {
+                return Err(Error::Unavailable(format!("{}: {why}", self.partition)));
+            }
+            tracing::debug!(partition = %self.partition, why, "an append is tried again");
+            sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+            self.producer.look_again(begun).await;
+        }
+    }
+
+    async fn try_once(&mut self, records: &[&Record], deadline: Instant) -> Result<Offset, Outcome> {
+        let client = match self.client.take() {
+            Some(client) => client,
+            None => self.producer.open(&self.partition, deadline).await?,
+        };
+        let records: Vec<_> = records.iter().map(|it| record(it)).collect();
+        let left = deadline.saturating_duration_since(Instant::now()).min(self.producer.config().request_timeout);
+        // Whatever happens but a clean answer, the client goes: its connection may still get the answer to this.
+        match timeout(left, client.produce(records, Compression::NoCompression)).await {
+            Ok(Ok(offsets)) => {
+                self.client = Some(client);
+                let base = offsets.first().copied().and_then(|base| u64::try_from(base).ok());
+                base.map(Offset).ok_or_else(|| Outcome::unknown("the broker gives no offset"))
+            }
+            Ok(Err(error)) => {
+                let (outcome, connected) = classify(&error, &self.partition, self.producer.config().append_bytes_max);
+                if connected {
+                    self.client = Some(client);
+                }
+                Err(outcome)
+            }
+            Err(_) => {
+                self.producer.suspect().await;
+                Err(Outcome::unknown(format!("{} has no answer within {left:?}", self.partition)))
+            }
+        }
+    }
+}
+
+fn answer(appends: Vec<Waiting>, result: Result<Offset, Error>) {
+    let mut next = result;
+    for waiting in appends {
+        let own = next.clone();
+        if let Ok(base) = &mut next {
+            base.0 += waiting.records.len() as u64;
+        }
+        // Who has dropped the append does not want to know.
+        let _ = waiting.reply.send(own);
+    }
+}

@@ -1,0 +1,64 @@
+//! What an error of rskafka says about an append: it is not in the log, or nobody knows.
+
+use event_log::{Error, TopicPartition};
+use rskafka::client::error::{Error as ClientError, ProtocolError};
+
+/// How a try ended that did not succeed.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// Nothing was appended and nothing will be; another try may succeed.
+    NotAppended(String),
+    /// What the caller is told.
+    Told(Error),
+}
+
+impl Outcome {
+    pub(super) fn unknown(why: impl Into<String>) -> Self {
+        Self::Told(Error::UnknownOutcome(why.into()))
+    }
+}
+
+/// The outcome, and whether the connection is still good.
+pub(super) fn classify(error: &ClientError, partition: &TopicPartition, limit: usize) -> (Outcome, bool) {
+    match innermost(error) {
+        // Connecting and asking who leads come before the request itself.
+        ClientError::Connection(error) => (Outcome::NotAppended(error.to_string()), false),
+        ClientError::ServerError { protocol_error, error_message, .. } => {
+            let said = error_message.as_deref().unwrap_or("");
+            let text = format!("{partition}: {protocol_error:?} {said}");
+            of_code(*protocol_error, text.trim_end().to_owned(), partition, limit)
+        }
+        other => (Outcome::unknown(format!("{partition}: {other}")), false),
+    }
+}
+
+/// rskafka is told not to try again by itself, and wraps what happened into its having given up.
+pub(super) fn innermost(error: &ClientError) -> &ClientError {
+    match error {
+        ClientError::RetryFailed(rskafka::BackoffError::DeadlineExceded { source, .. }) => {
+            source.downcast_ref::<ClientError>().map_or(error, innermost)
+        }
+        other => other,
+    }
+}
+
+fn of_code(code: ProtocolError, text: String, partition: &TopicPartition, limit: usize) -> (Outcome, bool) {
+    use ProtocolError as P;
+    match code {
+        P::NotLeaderOrFollower
+        | P::LeaderNotAvailable
+        | P::BrokerNotAvailable
+        | P::ReplicaNotAvailable
+        | P::FencedLeaderEpoch
+        | P::UnknownLeaderEpoch => (Outcome::NotAppended(text), false),
+        P::NotEnoughReplicas | P::ThrottlingQuotaExceeded => (Outcome::NotAppended(text), true),
+        P::MessageTooLarge | P::RecordListTooLarge => (Outcome::Told(Error::TooLarge { size: 0, limit }), true),
+        P::UnknownTopicOrPartition => (Outcome::Told(Error::UnknownTopic(partition.to_string())), false),
+        P::RequestTimedOut
+        | P::NetworkException
+        | P::NotEnoughReplicasAfterAppend
+        | P::UnknownServerError
+        | P::KafkaStorageError => (Outcome::unknown(text), false),
+        _ => (Outcome::Told(Error::Failed(text)), true),
+    }
+}

@@ -1,0 +1,236 @@
+//! The brokers as a whole: who leads which partition, and connections to them that are used again and again.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use event_log::{TopicName, TopicPartition};
+use kafka_protocol::messages::{MetadataRequest, MetadataResponse};
+use kafka_protocol::protocol::Request;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout};
+
+use super::{Connection, Dial, Error};
+use crate::config::Config;
+
+/// Connections that nobody uses, for each broker, and how long they are kept: less than brokers keep theirs (10 minutes).
+const IDLE_MAX: usize = 64;
+const IDLE_FOR: Duration = Duration::from_secs(120);
+
+/// What the brokers say about themselves.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Metadata {
+    pub(crate) brokers: BTreeMap<i32, String>,
+    pub(crate) controller: Option<i32>,
+    /// Leader of each partition of each topic, where there is one. Without the brokers' own topics.
+    pub(crate) topics: HashMap<TopicName, Vec<Option<i32>>>,
+}
+
+/// Where a partition is led.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Led {
+    /// By the broker with this address.
+    At(String),
+    /// By nobody at present.
+    Nobody,
+    /// There is no such partition.
+    Unknown,
+}
+
+impl Metadata {
+    pub(crate) fn leader(&self, partition: &TopicPartition) -> Led {
+        let Some(leaders) = self.topics.get(&partition.topic) else { return Led::Unknown };
+        match leaders.get(partition.partition as usize) {
+            None => Led::Unknown,
+            Some(leader) => {
+                leader.and_then(|id| self.brokers.get(&id)).map_or(Led::Nobody, |address| Led::At(address.clone()))
+            }
+        }
+    }
+}
+
+/// The brokers of one configuration.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    dial: Dial,
+    pub(crate) config: Arc<Config>,
+    known: Mutex<(Arc<Metadata>, Instant)>,
+    /// Held while somebody asks, so that one answer serves all who want one.
+    asking: tokio::sync::Mutex<()>,
+    idle: Mutex<HashMap<String, Vec<(Connection, OwnedSemaphorePermit, Instant)>>>,
+    permits: Arc<Semaphore>,
+    turn: AtomicUsize,
+}
+
+impl Cluster {
+    /// Asks the brokers of the configuration who they are.
+    pub(crate) async fn connect(dial: Dial, config: Arc<Config>) -> Result<Self, Error> {
+        let cluster = Self {
+            dial,
+            known: Mutex::new((Arc::default(), Instant::now())),
+            asking: tokio::sync::Mutex::default(),
+            idle: Mutex::default(),
+            permits: Arc::new(Semaphore::new(config.connections_max)),
+            turn: AtomicUsize::new(0),
+            config,
+        };
+        cluster.refresh(Instant::now()).await?;
+        Ok(cluster)
+    }
+
+    pub(crate) fn dial(&self) -> &Dial {
+        &self.dial
+    }
+
+    /// What is known. It may be old.
+    pub(crate) fn metadata(&self) -> Arc<Metadata> {
+        self.known().0.clone()
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, (Arc<Metadata>, Instant)> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the brokers say, asked after `since`.
+    pub(crate) async fn refresh(&self, since: Instant) -> Result<Arc<Metadata>, Error> {
+        let _asking = self.asking.lock().await;
+        let (metadata, asked) = self.known().clone();
+        if asked > since && !metadata.brokers.is_empty() {
+            return Ok(metadata);
+        }
+        let mut last = None;
+        for address in self.addresses(&metadata) {
+            let begun = Instant::now();
+            // No topics named: all of them, so that one answer serves everybody.
+            let request = MetadataRequest::default().with_topics(None).with_allow_auto_topic_creation(false);
+            match self.ask(&address, &request, 1..=8, self.config.connect_timeout).await {
+                Ok(answer) => {
+                    let metadata = Arc::new(read(answer));
+                    *self.known() = (metadata.clone(), begun);
+                    return Ok(metadata);
+                }
+                Err(error) => {
+                    tracing::debug!(broker = address, error = super::chain(&error), "a broker does not say who leads");
+                    last = Some(error);
+                }
+            }
+        }
+        Err(last.unwrap_or(Error::Timeout { broker: "any broker".to_owned(), after: Duration::ZERO }))
+    }
+
+    /// The brokers that are known, then those of the configuration; another one first each time, so that one that hangs
+    /// does not stand in front of the others for ever.
+    fn addresses(&self, metadata: &Metadata) -> Vec<String> {
+        let mut addresses: Vec<String> = metadata.brokers.values().cloned().collect();
+        if !addresses.is_empty() {
+            let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+            let count = addresses.len();
+            addresses.rotate_left(turn % count);
+        }
+        for bootstrap in &self.config.brokers {
+            if !addresses.contains(bootstrap) {
+                addresses.push(bootstrap.clone());
+            }
+        }
+        addresses
+    }
+
+    /// Sends a request that may be sent twice to a broker, and gives it this long. A connection that had been lying idle
+    /// and turns out to be closed is replaced once.
+    pub(crate) async fn ask<R: Request>(
+        &self,
+        broker: &str,
+        request: &R,
+        versions: RangeInclusive<i16>,
+        within: Duration,
+    ) -> Result<R::Response, Error> {
+        let exchange = async {
+            if let Some((mut connection, permit)) = self.take_idle(broker) {
+                match connection.call(request, versions.clone()).await {
+                    Err(Error::Io { .. }) => self.forget_idle(broker),
+                    result => return self.give_back(connection, permit, result),
+                }
+            }
+            let permit = self.permits.clone().try_acquire_owned();
+            let permit = permit.map_err(|_| Error::Exhausted(self.config.connections_max))?;
+            let mut connection = self.dial.connect(broker).await?;
+            let result = connection.call(request, versions).await;
+            self.give_back(connection, permit, result)
+        };
+        let answer = timeout(within, exchange).await;
+        answer.unwrap_or_else(|_| {
+            // The others would be waited for in vain as well.
+            self.forget_idle(broker);
+            Err(Error::Timeout { broker: broker.to_owned(), after: within })
+        })
+    }
+
+    fn take_idle(&self, broker: &str) -> Option<(Connection, OwnedSemaphorePermit)> {
+        let mut idle = self.idle();
+        let connections = idle.get_mut(broker)?;
+        // The one that was used last: what is not needed at the bottom grows old.
+        let (connection, permit, since) = connections.pop()?;
+        if since.elapsed() > IDLE_FOR {
+            connections.clear();
+            return None;
+        }
+        Some((connection, permit))
+    }
+
+    fn give_back<T>(
+        &self,
+        connection: Connection,
+        permit: OwnedSemaphorePermit,
+        result: Result<T, Error>,
+    ) -> Result<T, Error> {
+        if connection.is_usable() {
+            let mut idle = self.idle();
+            let connections = idle.entry(connection.broker().to_owned()).or_default();
+            connections.retain(|(_, _, since)| since.elapsed() <= IDLE_FOR);
+            if connections.len() < IDLE_MAX {
+                connections.push((connection, permit, Instant::now()));
+            }
+        }
+        result
+    }
+
+    fn forget_idle(&self, broker: &str) {
+        self.idle().remove(broker);
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, HashMap<String, Vec<(Connection, OwnedSemaphorePermit, Instant)>>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn read(answer: MetadataResponse) -> Metadata {
+    let brokers = answer.brokers.iter().map(|broker| {
+        let host = broker.host.as_str();
+        let bare = host.contains(':') && !host.starts_with('[');
+        let address = if bare { format!("[{host}]:{}", broker.port) } else { format!("{host}:{}", broker.port) };
+        (broker.node_id.0, address)
+    });
+    let mut metadata = Metadata {
+        brokers: brokers.collect(),
+        controller: (answer.controller_id.0 >= 0).then_some(answer.controller_id.0),
+        topics: HashMap::with_capacity(answer.topics.len()),
+    };
+    for topic in answer.topics {
+        let Some(name) = topic.name.filter(|_| !topic.is_internal && topic.error_code == 0) else { continue };
+        let mut leaders = Vec::with_capacity(topic.partitions.len());
+        for partition in topic.partitions {
+            let Ok(index) = usize::try_from(partition.partition_index) else { continue };
+            // Partitions are numbered densely: a number above all counts is not believed.
+            if index < PARTITIONS_MAX {
+                leaders.resize(leaders.len().max(index + 1), None);
+                leaders[index] = (partition.leader_id.0 >= 0).then_some(partition.leader_id.0);
+            }
+        }
+        metadata.topics.insert(TopicName::new(name.0.as_str()), leaders);
+    }
+    metadata
+}
+
+const PARTITIONS_MAX: usize = 1 << 20;
