@@ -14,6 +14,14 @@ pub mod common {
     }
 }
 
+/// Customers and their credit.
+pub mod customers {
+    /// Version 1.
+    pub mod v1 {
+        tonic::include_proto!("ordermesh.customers.v1");
+    }
+}
+
 /// Products and stock.
 pub mod inventory {
     /// Version 1.

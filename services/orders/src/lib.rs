@@ -1,8 +1,8 @@
 //! Orders: takes them, keeps their state, and lets clients see, cancel and list them.
 //!
 //! It decides what becomes of an order from what the others say: validation (`order-validations`), manufacturing
-//! (`manufactured`) and shipping (`shipments`). It alone writes `orders`, `orders-by-customer` and `stock-requests`. A task
-//! is keyed by order_id. The rules stand in [`domain`].
+//! (`manufactured`) and shipping (`shipments`). It alone writes `orders`, `orders-by-customer`, `order-changes-by-customer`
+//! and `stock-requests`. A task is keyed by order_id. The rules stand in [`domain`].
 
 mod config;
 pub mod domain;
@@ -24,7 +24,8 @@ pub use grpc::Orders;
 pub const SERVICE: &str = "orders";
 
 /// Topics that orders writes.
-pub const TOPICS: [&str; 3] = [topics::ORDERS, topics::ORDERS_BY_CUSTOMER, topics::STOCK_REQUESTS];
+pub const TOPICS: [&str; 4] =
+    [topics::ORDERS, topics::ORDERS_BY_CUSTOMER, topics::ORDER_CHANGES_BY_CUSTOMER, topics::STOCK_REQUESTS];
 
 /// What an orders task does.
 #[must_use]

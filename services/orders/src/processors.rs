@@ -41,10 +41,18 @@ fn carry_out(ctx: &mut Context<'_>, order_id: &str, order: &Order, change: &Chan
     let key = order_id.as_bytes();
     ctx.put(stores::ORDERS, key, writes::row(order));
     ctx.emit(topics::ORDERS, key, writes::order_event(order_id, order, &change.event, now_ms))?;
-    if change.event == Event::Created {
-        let customer_id = &order.content.customer_id;
-        ctx.put(stores::BY_CUSTOMER, &stores::customer_key(customer_id, order_id), "");
-        ctx.emit(topics::ORDERS_BY_CUSTOMER, customer_id.as_bytes(), writes::order_placed(order_id, order))?;
+    let customer_id = &order.content.customer_id;
+    match change.event {
+        Event::Created => {
+            ctx.put(stores::BY_CUSTOMER, &stores::customer_key(customer_id, order_id), "");
+            ctx.emit(topics::ORDERS_BY_CUSTOMER, customer_id.as_bytes(), writes::order_placed(order_id, order))?;
+        }
+        // Clients do not see it.
+        Event::CancellationRequested => {}
+        _ => {
+            let changed = writes::customer_order_changed(order_id, order);
+            ctx.emit(topics::ORDER_CHANGES_BY_CUSTOMER, customer_id.as_bytes(), changed)?;
+        }
     }
     if let Some(action) = change.stock {
         for (number, line) in (0..).zip(&order.content.lines) {

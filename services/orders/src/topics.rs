@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `orders` | order_id | `orders.v1.OrderEvent` |
 //! | `orders-by-customer` | customer_id | `orders.v1.OrderPlaced` |
+//! | `order-changes-by-customer` | customer_id | `orders.v1.CustomerOrderChanged` |
 //! | `stock-requests` | product_id | `orders.v1.StockRequest` |
 //! | `order-validations` (validation's) | order_id | `validation.v1.ValidationEvent` |
 //! | `manufactured` (manufacturing's) | order_id | `manufacturing.v1.ManufacturingEvent` |
@@ -13,6 +14,9 @@
 pub const ORDERS: &str = "orders";
 /// Each new order, by customer.
 pub const ORDERS_BY_CUSTOMER: &str = "orders-by-customer";
+/// Every later change of an order that clients see, by customer. Apart from the above, so that checks that judge new orders
+/// are not woken by it.
+pub const ORDER_CHANGES_BY_CUSTOMER: &str = "order-changes-by-customer";
 /// What inventory has to do for each line, by product.
 pub const STOCK_REQUESTS: &str = "stock-requests";
 

@@ -101,6 +101,17 @@ fn both_lines(action: StockAction) -> Vec<(Bytes, u32, StockAction, i64)> {
     vec![("jumper".into(), 0, action, 2), ("sock".into(), 1, action, 1)]
 }
 
+/// State, version and number of reasons, as those learn them who keep the orders of a customer.
+fn told_of_customer(emitted: &[Emitted]) -> Vec<(OrderState, u64, usize)> {
+    let changes = emitted.iter().filter(|record| record.topic == topics::ORDER_CHANGES_BY_CUSTOMER);
+    let change = |record: &Emitted| {
+        let change = api::CustomerOrderChanged::decode(record.value.clone()).unwrap();
+        assert_eq!((change.order_id.as_str(), change.customer_id.as_bytes()), (ORDER, &record.key[..]));
+        (change.state(), change.version, change.reasons.len())
+    };
+    changes.map(change).collect()
+}
+
 fn is_dead_letter(emitted: &[Emitted]) -> bool {
     emitted.iter().all(|record| record.topic == "orders-dead-letters") && emitted.len() == 1
 }
@@ -124,6 +135,7 @@ fn a_new_order_is_stored_and_everyone_is_told() {
     let placed = emitted.iter().find(|record| record.topic == topics::ORDERS_BY_CUSTOMER).unwrap();
     assert_eq!(placed.key, "c-1");
     let placed = api::OrderPlaced::decode(placed.value.clone()).unwrap();
+    assert_eq!(placed.lines, order.lines);
     assert_eq!((placed.order_id.as_str(), placed.total, placed.time), (ORDER, order.total, order.create_time));
     assert_eq!(stock(&emitted), both_lines(StockAction::Reserve));
     assert_eq!(state(&driver), OrderState::Created);
@@ -198,10 +210,12 @@ fn a_rejected_order_gives_its_stock_back_once_and_keeps_late_reasons() {
     fail(&mut driver, "FIRST");
     let emitted = driver.emitted();
     assert!(matches!(events(&emitted)[..], [Event::Rejected(_)]));
+    assert_eq!(told_of_customer(&emitted), [(OrderState::Rejected, 2, 1)]);
     assert_eq!(stock(&emitted), both_lines(StockAction::Release));
     fail(&mut driver, "LATE");
     let emitted = driver.emitted();
     assert!(matches!(events(&emitted)[..], [Event::ReasonsAdded(_)]));
+    assert_eq!(told_of_customer(&emitted), [(OrderState::Rejected, 3, 2)]);
     assert_eq!(stock(&emitted), []);
     let codes: Vec<_> = row(&driver).reasons.into_iter().map(|reason| reason.code).collect();
     assert_eq!(codes, ["FIRST", "LATE"]);
@@ -230,7 +244,9 @@ fn a_validated_order_is_cancelled_when_shipping_says_so() {
     pass(&mut driver);
     driver.emitted();
     assert_eq!(cancel(&mut driver, "", Some("r")), Ok(()));
-    assert_eq!(events(&driver.emitted()), [Event::CancellationRequested(api::OrderCancellationRequested {})]);
+    let emitted = driver.emitted();
+    assert_eq!(events(&emitted), [Event::CancellationRequested(api::OrderCancellationRequested {})]);
+    assert_eq!(told_of_customer(&emitted), [], "clients do not see it");
     assert_eq!(cancel(&mut driver, "", Some("another")), Ok(()));
     assert_eq!(driver.emitted(), [], "shipping is asked once");
     assert_eq!((state(&driver), row(&driver).version), (OrderState::Validated, 2));

@@ -5,7 +5,7 @@ use prost::Message;
 use proto::inventory::v1 as inventory;
 use proto::orders::v1 as api;
 
-use super::{money_message, order_message, reason_message, timestamp};
+use super::{line_message, money_message, order_message, reason_message, state_message, timestamp};
 use crate::domain::{Event, Fulfilment, Line, Order, StockAction};
 
 /// A record of the topic `orders`. `order` is the order after the event.
@@ -40,6 +40,19 @@ pub(crate) fn order_placed(order_id: &str, order: &Order) -> Bytes {
         customer_id: order.content.customer_id.clone(),
         time: Some(timestamp(order.created_ms)),
         total: order.content.total().ok().map(money_message),
+        lines: order.content.lines.iter().map(line_message).collect(),
+    })
+}
+
+/// A record of the topic `order-changes-by-customer`. `order` is the order after the change.
+pub(crate) fn customer_order_changed(order_id: &str, order: &Order) -> Bytes {
+    encode(&api::CustomerOrderChanged {
+        order_id: order_id.to_owned(),
+        customer_id: order.content.customer_id.clone(),
+        time: Some(timestamp(order.updated_ms)),
+        state: state_message(order.state).into(),
+        reasons: order.reasons.iter().map(reason_message).collect(),
+        version: order.version,
     })
 }
 
