@@ -1,0 +1,4 @@
+//! The rules as tables, and the laws that hold for every interleaving.
+
+mod credit;
+mod profile;
