@@ -1,0 +1,47 @@
+//! The contract suite of the port, on as many nodes as the brokers under test have.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use event_log::SharedLog;
+use event_log::contract::{self, Factory};
+use kafka_log::KafkaLog;
+
+use crate::broker;
+
+struct Brokers {
+    prefix: String,
+}
+
+#[async_trait]
+impl Factory for Brokers {
+    async fn open(&self) -> SharedLog {
+        Arc::new(KafkaLog::connect(broker::config()).await.unwrap())
+    }
+
+    async fn close(&self, log: SharedLog) {
+        drop(log);
+    }
+
+    fn topic_prefix(&self) -> String {
+        self.prefix.clone()
+    }
+
+    fn headers_are_a_map(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a Kafka broker: tools/kafka.sh, ORDERMESH_TEST_KAFKA_DIR"]
+async fn kafka_behaves_as_a_log() {
+    let _brokers = broker::shared().await;
+    contract::run(&Brokers { prefix: broker::unique("contract") }).await;
+}
+
+#[tokio::test]
+#[ignore = "needs a Kafka broker: tools/kafka.sh, ORDERMESH_TEST_KAFKA_DIR"]
+async fn kafka_behaves_as_a_log_on_one_thread() {
+    let _brokers = broker::shared().await;
+    contract::run(&Brokers { prefix: broker::unique("contract") }).await;
+}

@@ -1,0 +1,138 @@
+//! What stops a start: topics that are not as declared, quotas, brokers that do not answer. And input that is not believed.
+
+use std::time::Duration;
+
+use event_log::{Cleanup, Error, EventLog, TopicPartition};
+use kafka_log::{Config, ConnectError, KafkaLog};
+use tokio::net::TcpListener;
+
+use crate::broker::{self, control, file, spec, unique, within};
+
+async fn refused(found: (u32, Cleanup), declared: (u32, Cleanup)) -> String {
+    let _brokers = broker::shared().await;
+    let (log, name) = (broker::log().await, unique("declared"));
+    log.ensure_topic(&spec(&name, found.0, found.1)).await.unwrap();
+    let error = log.ensure_topic(&spec(&name, declared.0, declared.1)).await.unwrap_err();
+    assert!(matches!(error, Error::TopicMismatch { .. }) && !error.is_retryable(), "{error:?}");
+    error.to_string()
+}
+
+#[tokio::test]
+#[ignore = "needs a Kafka broker: tools/kafka.sh, ORDERMESH_TEST_KAFKA_DIR"]
+async fn another_partition_count_is_refused_with_what_to_do() {
+    let text = refused((3, Cleanup::Never), (4, Cleanup::Never)).await;
+    assert!(text.contains("exists with 3 partitions, but 4 partitions is configured"), "{text}");
+    assert!(text.contains("configure 3 partitions"), "{text}");
+}
+
+#[tokio::test]
+#[ignore = "needs a Kafka broker: tools/kafka.sh, ORDERMESH_TEST_KAFKA_DIR"]
+async fn a_compacted_changelog_is_refused_with_the_command_that_repairs_it() {
+    let text = refused((1, Cleanup::Compact), (1, Cleanup::Never)).await;
+    assert!(text.contains("cleanup.policy=compact"), "{text}");
+    assert!(text.contains("--add-config cleanup.policy=delete"), "{text}");
+}
+
+#[tokio::test]
+#[ignore = "needs a Kafka broker: tools/kafka.sh, ORDERMESH_TEST_KAFKA_DIR"]
+async fn the_repair_of_a_changelog_with_a_retention_repairs_it() {
+    let _brokers = broker::shared().await;
+    let (log, name) = (broker::log().await, unique("retention"));
+    log.ensure_topic(&spec(&name, 1, Cleanup::AfterMs(604_800_000))).await.unwrap();
+    let Err(Error::TopicMismatch { repair, .. }) = log.ensure_topic(&spec(&name, 1, Cleanup::Never)).await else {
+        panic!("a changelog with a retention must be refused")
+    };
+    let (_, command) = repair.split_once("kafka-configs.sh ").unwrap();
+    let arguments: Vec<_> = ["tool", "configs"].into_iter().chain(command.split(' ')).collect();
+    control(&arguments);
+    log.ensure_topic(&spec(&name, 1, Cleanup::Never)).await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "needs a Kafka broker: tools/kafka.sh, ORDERMESH_TEST_KAFKA_DIR"]
+async fn a_quota_that_would_repeat_appends_is_refused_with_the_command_that_removes_it() {
+    let _brokers = broker::shared().await;
+    let client = unique("slowed");
+    let bootstrap = file("bootstrap");
+    let entity = ["--entity-type", "clients", "--entity-name", &client];
+    let set =
+        ["tool", "configs", "--bootstrap-server", &bootstrap, "--alter", "--add-config", "producer_byte_rate=1024"];
+    control(&[&set[..], &entity].concat());
+    let config = Config { client_id: client.clone(), ..broker::config() };
+    let Err(ConnectError::Refused(text)) = KafkaLog::connect(config.clone()).await else { panic!("must be refused") };
+    broker::log().await;
+    let (_, command) = text.split_once("kafka-configs.sh ").unwrap();
+    control(&["tool", "configs"].into_iter().chain(command.split(' ')).collect::<Vec<_>>());
+    KafkaLog::connect(config).await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "needs a Kafka broker: tools/kafka.sh, ORDERMESH_TEST_KAFKA_DIR"]
+async fn records_of_a_transaction_are_refused() {
+    let _brokers = broker::shared().await;
+    let log = broker::log().await;
+    let partition = broker::topic(&log, "transactions").await;
+    let topic = partition.topic.as_str();
+    control(&[
+        "tool",
+        "producer-perf",
+        "--topic",
+        topic,
+        "--num-records",
+        "3",
+        "--record-size",
+        "10",
+        "--throughput",
+        "-1",
+        "--transactional-id",
+        topic,
+        "--transaction-duration-ms",
+        "10",
+        "--producer-props",
+        &format!("bootstrap.servers={}", file("bootstrap")),
+    ]);
+    match broker::fetch(&log, &partition, 0, Duration::ZERO).await {
+        Some(Err(Error::Failed(text))) => assert!(text.contains("transaction"), "{text}"),
+        other => panic!("must be refused: {other:?}"),
+    }
+}
+
+fn hasty(broker: String) -> Config {
+    Config {
+        connect_timeout: Duration::from_millis(300),
+        request_timeout: Duration::from_millis(300),
+        operation_timeout: Duration::from_millis(500),
+        ..Config::new([broker])
+    }
+}
+
+#[tokio::test]
+async fn a_broker_that_takes_connections_and_never_answers_is_given_up_in_time() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let connecting = KafkaLog::connect(hasty(address));
+    let error = within(Duration::from_secs(2), "giving up", connecting).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Brokers(kafka_log::wire::Error::Timeout { .. })), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_broker_that_is_not_there_is_named() {
+    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
+    let error = KafkaLog::connect(hasty(port.clone())).await.unwrap_err();
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains(&port), "{cause}");
+}
+
+#[tokio::test]
+#[ignore = "needs a Kafka broker: tools/kafka.sh, ORDERMESH_TEST_KAFKA_DIR"]
+async fn headers_whose_names_are_not_text_are_refused() {
+    let _brokers = broker::shared().await;
+    let log = broker::log().await;
+    let partition = broker::topic(&log, "names").await;
+    let header = event_log::Header { name: vec![0xff].into(), value: "x".into() };
+    let record = event_log::Record { headers: vec![header], ..broker::record("v") };
+    let refused = log.append(&partition, vec![record]).await;
+    assert!(matches!(refused, Err(Error::Failed(_))), "{refused:?}");
+    let unknown = TopicPartition::new(partition.topic.clone(), 7);
+    assert!(matches!(log.latest(&unknown).await, Err(Error::UnknownTopic(_))));
+}

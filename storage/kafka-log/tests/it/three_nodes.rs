@@ -1,0 +1,119 @@
+//! Three nodes, each partition on all of them: what happens to appends when its leader goes.
+
+use std::time::Duration;
+
+use event_log::{Cleanup, EventLog, FetchFrom, FetchLimits, Offset, TopicPartition};
+use kafka_log::KafkaLog;
+use kafka_log::wire::Dial;
+use kafka_protocol::messages::MetadataRequest;
+use tokio::time::{Instant, sleep};
+
+use crate::broker::{self, PATIENCE, all, append_at_last, node, record, spec, unique, values, within};
+
+/// Number of the node that leads a partition.
+async fn leader(partition: &TopicPartition) -> i32 {
+    let config = broker::config();
+    let dial = Dial::new(&config).unwrap();
+    for address in &config.brokers {
+        let Ok(mut connection) = dial.connect(address).await else { continue };
+        let request = MetadataRequest::default().with_topics(None);
+        let answer = connection.call(&request, 1..=8).await.unwrap();
+        let topic = |name: &str| name == partition.topic.as_str();
+        let found = answer.topics.iter().find(|it| it.name.as_ref().is_some_and(|name| topic(name.as_str())));
+        return found.unwrap().partitions[0].leader_id.0;
+    }
+    panic!("no broker answers")
+}
+
+/// Appends numbers while something happens to the leader, and finds every acknowledged one where it was said to be.
+async fn appends_survive(action: &'static str, repair: &'static str) {
+    let _brokers = broker::alone().await;
+    let log = KafkaLog::connect(broker::hasty()).await.unwrap();
+    let partition = broker::topic(&log, "leader").await;
+    append_at_last(&log, &partition, "0").await;
+    let leading = leader(&partition).await;
+    let (appender, to) = (log.clone(), partition.clone());
+    let appends = tokio::spawn(async move {
+        let mut acknowledged = Vec::new();
+        let deadline = Instant::now() + Duration::from_secs(25);
+        let mut number = 1;
+        let mut longest = Duration::ZERO;
+        while Instant::now() < deadline {
+            let begun = Instant::now();
+            let offset = append_at_last(&appender, &to, &number.to_string()).await;
+            longest = longest.max(begun.elapsed());
+            acknowledged.push((offset, number.to_string()));
+            number += 1;
+        }
+        eprintln!("{number} appends, the longest of them {longest:?}");
+        acknowledged
+    });
+    while log.latest(&partition).await.unwrap() < Offset(50) {
+        sleep(Duration::from_millis(5)).await;
+    }
+    tokio::task::spawn_blocking(move || node(action, leading)).await.unwrap();
+    let acknowledged = appends.await.unwrap();
+    tokio::task::spawn_blocking(move || node(repair, leading)).await.unwrap();
+    assert!(acknowledged.len() > 100, "{} appends", acknowledged.len());
+    let records = all(&log, &partition).await;
+    for (offset, value) in &acknowledged {
+        let found = records.iter().find(|stored| stored.offset == *offset);
+        assert_eq!(values(&[found.unwrap().clone()]), [value.as_str()], "{offset}");
+    }
+    let mut distinct = values(&records);
+    distinct.dedup();
+    // In order; only what was sent again may stand there twice, and only beside itself or what followed.
+    assert_eq!(distinct.first().map(String::as_str), Some("0"));
+    settle(&log).await;
+}
+
+/// Waits until every node is a full member again.
+async fn settle(log: &KafkaLog) {
+    let deadline = Instant::now() + PATIENCE;
+    for number in 0.. {
+        let name = unique("settled");
+        if log.ensure_topic(&spec(&name, 3, Cleanup::Never)).await.is_ok() && number > 0 {
+            return;
+        }
+        assert!(Instant::now() < deadline, "the brokers come together again");
+        sleep(Duration::from_millis(200)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs three Kafka brokers: tools/kafka.sh start DIR 3, ORDERMESH_TEST_KAFKA_DIR"]
+async fn three_nodes_lose_nothing_when_a_leader_is_killed() {
+    appends_survive("kill", "restart").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs three Kafka brokers: tools/kafka.sh start DIR 3, ORDERMESH_TEST_KAFKA_DIR"]
+async fn three_nodes_lose_nothing_when_a_leader_is_paused() {
+    appends_survive("pause", "resume").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs three Kafka brokers: tools/kafka.sh start DIR 3, ORDERMESH_TEST_KAFKA_DIR"]
+async fn three_nodes_are_read_in_one_wait() {
+    let _brokers = broker::shared().await;
+    let log = broker::log().await;
+    let name = unique("spread");
+    log.ensure_topic(&spec(&name, 6, Cleanup::Never)).await.unwrap();
+    let at = |number| TopicPartition::new(name.as_str(), number);
+    let mut next = [0_u64; 6];
+    // Whoever leads the partition that gets a record, the reader wakes; the other brokers' requests stay as they are.
+    for round in 0..60_u32 {
+        let number = round * 5 % 6;
+        let from: Vec<_> = (0..6).map(|n| FetchFrom { partition: at(n), offset: Offset(next[n as usize]) }).collect();
+        let reader = log.clone();
+        let limits = FetchLimits { max_bytes_per_partition: 1 << 20, max_wait: PATIENCE };
+        let fetch = tokio::spawn(async move { reader.fetch(&from, limits).await });
+        log.append(&at(number), vec![record(round.to_string())]).await.unwrap();
+        let fetched = within(Duration::from_secs(3), "waking", fetch).await.unwrap().unwrap();
+        assert_eq!(fetched.len(), 1);
+        assert_eq!(fetched[0].partition, at(number));
+        let records = &fetched[0].result.as_ref().unwrap().records;
+        assert_eq!(values(records), [round.to_string()]);
+        next[number as usize] += 1;
+    }
+}
