@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ordermesh::{Config, Sync};
 use service_host::config::{ConfigError, LogFormat, Overrides, load};
+use validation::RequiredCheck;
 
 /// An order system as a mesh of gRPC services on event logs.
 #[derive(Debug, Parser)]
@@ -56,6 +57,9 @@ pub(crate) struct Settings {
     /// Pieces that the automatic workshop of each partition makes in a second; 0 turns it off [default: 1]
     #[arg(long, value_name = "N")]
     workshop: Option<u32>,
+    /// Checks that an order must pass [default: details,fraud,inventory,credit]
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "CHECK,...")]
+    checks: Option<Vec<CheckFlag>>,
     /// Configuration file (TOML); see `ordermesh config` for what can stand in it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -68,6 +72,14 @@ pub(crate) struct Settings {
 enum SyncFlag {
     Group,
     Os,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum CheckFlag {
+    Details,
+    Fraud,
+    Inventory,
+    Credit,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -86,6 +98,7 @@ impl Settings {
             .set("telemetry.otlp", self.otlp.as_ref())
             .set("telemetry.metrics", self.metrics)
             .set("manufacturing.items_per_second", self.workshop)
+            .set("validation.required_checks", self.checks.as_deref().map(required))
             .set("broker.sync", self.sync.map(Sync::from))
             .set("log.format", self.log_format.map(LogFormat::from));
         let config: Config = load(self.config.as_deref(), &overrides)?;
@@ -110,6 +123,16 @@ impl From<SyncFlag> for Sync {
             SyncFlag::Os => Self::Os,
         }
     }
+}
+
+fn required(checks: &[CheckFlag]) -> Vec<RequiredCheck> {
+    let check = |flag: &CheckFlag| match flag {
+        CheckFlag::Details => RequiredCheck::Details,
+        CheckFlag::Fraud => RequiredCheck::Fraud,
+        CheckFlag::Inventory => RequiredCheck::Inventory,
+        CheckFlag::Credit => RequiredCheck::Credit,
+    };
+    checks.iter().map(check).collect()
 }
 
 impl From<LogFormatFlag> for LogFormat {
@@ -141,6 +164,7 @@ mod tests {
             "--metrics=127.0.0.1:9100",
             "--sync=os",
             "--workshop=0",
+            "--checks=details,inventory",
             "--log-format=json",
         ];
         let config = settings(&flags).load().unwrap();
@@ -149,6 +173,7 @@ mod tests {
         assert_eq!(config.telemetry.otlp.as_deref(), Some("http://localhost:4317"));
         assert_eq!((config.mesh.partitions, config.broker.sync), (8, Sync::Os));
         assert_eq!(config.telemetry.metrics.map(|address| address.port()), Some(9100));
+        assert_eq!(config.validation.required_checks, [RequiredCheck::Details, RequiredCheck::Inventory]);
         assert_eq!((config.manufacturing.items_per_second, config.log.format), (0, LogFormat::Json));
     }
 

@@ -40,6 +40,8 @@ pub struct Config {
     /// Manufacturing.
     pub manufacturing: manufacturing::Config,
     /// Shipping.
+    /// Customers.
+    pub customers: customers::Config,
     pub shipping: shipping::Config,
     /// Payments.
     pub payments: payments::Config,
@@ -132,6 +134,7 @@ impl Default for Config {
             payments: payments::Config::default(),
         }
     }
+            customers: customers::Config::default(),
 }
 
 impl Default for MeshConfig {
@@ -227,6 +230,7 @@ impl Config {
 
 /// Partitions cost files, memory and a task for each service.
 const PARTITIONS_MAX: usize = 1_000;
+        self.customers.check()?;
 
 #[cfg(test)]
 mod tests {

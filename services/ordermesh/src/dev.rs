@@ -66,9 +66,9 @@ async fn serve(instance: &Instance, config: &Config, sample: bool, begin: Instan
     if sample {
         let channel = Endpoint::from_shared(format!("http://{address}"))?.connect().await?;
         let loaded = load_sample(channel).await;
-        let Sample { products, orders } =
+        let Sample { products, customers, orders } =
             loaded.map_err(|status| anyhow!("the sample cannot be loaded: {}", status.message()))?;
-        say(format_args!("  {products} products and {orders} orders are loaded"));
+        say(format_args!("  {products} products, {customers} customers and {orders} orders are loaded"));
     }
     welcome(config, address);
     bail!(instance.failed().await)
@@ -88,12 +88,17 @@ fn welcome(config: &Config, address: SocketAddr) {
     say("");
     say("try next:");
     let product = r#"{"product": {"product_id": "mug", "name": "Mug", "fulfilment": "FULFILMENT_MADE_TO_ORDER"}}"#;
+    let customer = concat!(
+        r#"{"customer": {"customer_id": "c-1", "first_name": "Ada", "#,
+        r#""credit_limit": {"currency_code": "EUR", "minor_units": 100000}}}"#
+    );
     let order = concat!(
         r#"{"order": {"customer_id": "c-1", "lines": [{"product_id": "mug", "quantity": 1, "#,
         r#""unit_price": {"currency_code": "EUR", "minor_units": 1250}}]}, "wait_for": "WAIT_FOR_VALIDATED"}"#
     );
     let calls = [
         (product, "ordermesh.inventory.v1.InventoryService/UpsertProduct"),
+        (customer, "ordermesh.customers.v1.CustomerService/CreateCustomer"),
         (order, "ordermesh.orders.v1.OrderService/CreateOrder"),
         ("{}", "ordermesh.orders.v1.OrderService/ListOrders"),
     ];

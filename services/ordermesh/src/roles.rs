@@ -22,6 +22,7 @@ pub fn definitions(config: &Config) -> Vec<Definition> {
         orders::definition(&config.orders),
         validation::definition(&config.validation),
         inventory::definition(&config.inventory),
+        customers::definition(&config.customers),
         manufacturing::definition(&config.manufacturing),
         shipping::definition(&config.shipping),
         payments::definition(&config.payments),
@@ -48,6 +49,7 @@ impl Roles {
         roles.add(validation::SERVICE, validation::server(owner(validation::SERVICE), &config.validation));
         roles.add(inventory::SERVICE, inventory::server(owner(inventory::SERVICE), &config.inventory));
         roles.add(manufacturing::SERVICE, manufacturing::server(owner(manufacturing::SERVICE), &config.manufacturing));
+        roles.add(customers::SERVICE, customers::server(owner(customers::SERVICE), &config.customers));
         roles.add(shipping::SERVICE, shipping::server(owner(shipping::SERVICE), &config.shipping));
         roles.add(payments::SERVICE, payments::server(owner(payments::SERVICE)));
         roles
@@ -76,6 +78,8 @@ pub fn key_name(work: &Work<'_>) -> KeyName {
         (_, orders::topics::ORDERS_BY_CUSTOMER) => KeyName::Customer,
         (inventory::SERVICE, _) if work.operation != "timer" => KeyName::Product,
         (orders::SERVICE | validation::SERVICE | shipping::SERVICE, _) if work.operation != "timer" => KeyName::Order,
+        (notifications::SERVICE, _) if work.operation == "process" => KeyName::Customer,
+        (customers::SERVICE, _) => KeyName::Customer,
         (manufacturing::SERVICE, _) if work.operation != "timer" => KeyName::Order,
         (payments::SERVICE, _) if work.operation != "timer" => KeyName::Order,
         _ => KeyName::Other,

@@ -1,10 +1,12 @@
-//! The sample: a few products and orders, made as any client makes them, so that there is something to look at.
+//! The sample: a few products, customers and orders, made as any client makes them, so that there is something to look at.
 //!
 //! Everything has a fixed request id, so that a second start changes nothing.
 
 use std::time::Duration;
 
 use proto::common::v1::Money;
+use proto::customers::v1::customer_service_client::CustomerServiceClient;
+use proto::customers::v1::{CreateCustomerRequest, Customer, CustomerLevel};
 use proto::inventory::v1::inventory_service_client::InventoryServiceClient;
 use proto::inventory::v1::{Fulfilment, Product, SetStockRequest, UpsertProductRequest};
 use proto::orders::v1::order_service_client::OrderServiceClient;
@@ -20,6 +22,13 @@ const PRODUCTS: [(&str, &str, Fulfilment, i64, i64); 4] = [
     ("bookend", "Bookend with your name", Fulfilment::MadeToOrder, 0, 24_50),
 ];
 
+/// Customer, first and last name, level, credit limit in cents if there is one.
+const CUSTOMERS: [(&str, &str, &str, CustomerLevel, Option<i64>); 3] = [
+    ("c-ada", "Ada", "Lovelace", CustomerLevel::Platinum, None),
+    ("c-grace", "Grace", "Hopper", CustomerLevel::Gold, Some(500_00)),
+    ("c-alan", "Alan", "Turing", CustomerLevel::Bronze, Some(50_00)),
+];
+
 /// Product and quantity.
 type Line = (&'static str, i64);
 
@@ -28,7 +37,7 @@ const ORDERS: [(&str, &str, &[Line]); 4] = [
     ("sample-1", "c-ada", &[("jumper", 1), ("underpants", 3)]),
     ("sample-2", "c-grace", &[("bookend", 2)]),
     ("sample-3", "c-grace", &[("atlas", 1), ("bookend", 1)]),
-    // More than there are: rejected, with the reason on the record.
+    // More than there are, and more than he may spend: rejected, with both reasons on the record.
     ("sample-4", "c-alan", &[("atlas", 5)]),
 ];
 
@@ -40,6 +49,8 @@ const DEADLINE: Duration = Duration::from_secs(20);
 pub struct Sample {
     /// Products.
     pub products: usize,
+    /// Customers.
+    pub customers: usize,
     /// Orders.
     pub orders: usize,
 }
@@ -63,11 +74,25 @@ pub async fn load_sample(channel: Channel) -> Result<Sample, Status> {
             inventory.set_stock(timed(stock_of(product_id, stock))).await?;
         }
     }
+    let mut customers = CustomerServiceClient::new(channel.clone());
+    for (customer_id, first_name, last_name, level, limit) in CUSTOMERS {
+        let customer = Customer {
+            customer_id: customer_id.to_owned(),
+            first_name: first_name.to_owned(),
+            last_name: last_name.to_owned(),
+            email: format!("{}@example.org", first_name.to_lowercase()),
+            level: level.into(),
+            credit_limit: limit.map(euros),
+            ..Default::default()
+        };
+        let request_id = format!("sample-customer-{customer_id}");
+        customers.create_customer(timed(CreateCustomerRequest { customer: Some(customer), request_id })).await?;
+    }
     let mut orders = OrderServiceClient::new(channel);
     for (order_id, customer_id, lines) in ORDERS {
         orders.create_order(timed(order(order_id, customer_id, lines))).await?;
     }
-    Ok(Sample { products: PRODUCTS.len(), orders: ORDERS.len() })
+    Ok(Sample { products: PRODUCTS.len(), customers: CUSTOMERS.len(), orders: ORDERS.len() })
 }
 
 fn stock_of(product_id: &str, quantity: i64) -> SetStockRequest {
@@ -93,6 +118,10 @@ fn order(order_id: &str, customer_id: &str, lines: &[Line]) -> CreateOrderReques
 
 fn price(product_id: &str) -> Money {
     let cents = PRODUCTS.iter().find(|product| product.0 == product_id).map_or(0, |product| product.4);
+    euros(cents)
+}
+
+fn euros(cents: i64) -> Money {
     Money { currency_code: "EUR".to_owned(), minor_units: cents }
 }
 

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use ordermesh::{Config, Instance, Setup, Stopped, Sync};
+use proto::customers::v1::customer_service_client::CustomerServiceClient;
 use proto::inventory::v1::inventory_service_client::InventoryServiceClient;
 use proto::manufacturing::v1::manufacturing_service_client::ManufacturingServiceClient;
 use proto::orders::v1::order_service_client::OrderServiceClient;
@@ -101,6 +102,12 @@ impl Mesh {
     #[must_use]
     pub fn manufacturing(&self) -> ManufacturingServiceClient<Channel> {
         ManufacturingServiceClient::new(self.channel())
+    }
+
+    /// A client of CustomerService.
+    #[must_use]
+    pub fn customers(&self) -> CustomerServiceClient<Channel> {
+        CustomerServiceClient::new(self.channel())
     }
 
     /// A client of ShippingService.

@@ -1,4 +1,4 @@
-//! What checks say, and the rules: [`details`] and [`fraud`] judge, [`aggregate`] concludes.
+//! What checks say, and the rules: [`details`] and [`fraud`] judge, [`aggregate`] concludes, [`velocity`] only watches.
 //!
 //! Pure: times come in with what happens, and what has to be told to others goes out as data.
 
@@ -7,6 +7,7 @@ pub mod details;
 pub mod fraud;
 #[cfg(test)]
 mod tests;
+pub mod velocity;
 
 use std::fmt;
 
@@ -98,6 +99,15 @@ pub struct Reason {
     pub code: String,
     /// For people.
     pub message: String,
+}
+
+/// What is remembered of the orders of one customer.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct History {
+    /// Sessions that a late order could still join, oldest first.
+    pub sessions: Vec<fraud::Session>,
+    /// Windows that a late order could still count in, oldest first.
+    pub windows: Vec<velocity::Window>,
 }
 
 /// An amount: a whole number of the currency's minor units.

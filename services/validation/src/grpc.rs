@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use proto::validation::v1 as api;
 use proto::validation::v1::validation_service_server::ValidationService;
-use service_host::{FieldFaults, Owner, Problem, owner, validate};
+use service_host::{FieldFaults, Owner, Page, Problem, owner, validate};
 use task_runtime::View;
 use tonic::{Request, Response, Status};
 
+use crate::config::Config;
 use crate::domain::Check;
 use crate::{stores, wire};
 
@@ -16,11 +17,12 @@ use crate::{stores, wire};
 pub struct Validations {
     owner: Owner,
     required: Arc<[Check]>,
+    list_rows_max: usize,
 }
 
 impl Validations {
-    pub(crate) fn new(owner: Owner, required: Vec<Check>) -> Self {
-        Self { owner, required: required.into() }
+    pub(crate) fn new(owner: Owner, config: &Config) -> Self {
+        Self { owner, required: config.required().into(), list_rows_max: config.list_rows_max }
     }
 }
 
@@ -44,6 +46,31 @@ impl ValidationService for Validations {
         let validation = Some(wire::validation_message(order_id, &answer.value, &self.required));
         let served_by = Some(self.owner.served_by(&answer));
         Ok(Response::new(api::GetValidationResponse { validation, served_by }))
+    }
+
+    async fn list_fraud_alerts(
+        &self,
+        request: Request<api::ListFraudAlertsRequest>,
+    ) -> Result<Response<api::ListFraudAlertsResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let mut faults = FieldFaults::new();
+        validate::optional_id(&mut faults, "customer_id", &request.customer_id);
+        let page = Page::of(&metadata, &request, request.page_size, &request.page_token, faults)?;
+        let of_customer =
+            if request.customer_id.is_empty() { Vec::new() } else { stores::alerts_of(&request.customer_id) };
+        let rows_max = self.list_rows_max;
+        let read = move |view: &View<'_>, page: &Page| {
+            page.fill(view, stores::FRAUD_ALERTS, &of_customer, rows_max, |key, row| {
+                let Some((customer_id, start_ms)) = stores::alert_of_key(key) else { return Ok(None) };
+                let alert = wire::alert_message(customer_id, start_ms, row);
+                alert.map(Some).map_err(|error| owner::unreadable("fraud alert row", &error))
+            })
+        };
+        let answer = self.owner.list(page, request.consistency.as_ref(), read).await?;
+        let served_by = vec![self.owner.served_by(&answer)];
+        let (fraud_alerts, next_page_token) = answer.value;
+        let unreachable = Vec::new();
+        Ok(Response::new(api::ListFraudAlertsResponse { fraud_alerts, next_page_token, unreachable, served_by }))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Validation: judges each created order by several checks and concludes from their verdicts.
 //!
-//! It decides whether an order is fit to be fulfilled, from `orders` (DETAILS), `orders-by-customer` (FRAUD) and
-//! `inventory-verdicts`, and alone writes `order-verdicts` and `order-validations`. A task is keyed by order_id for the
+//! It decides whether an order is fit to be fulfilled, from `orders` (DETAILS), `orders-by-customer` (FRAUD, velocity),
+//! `inventory-verdicts` and `credit-verdicts`, and alone writes `order-verdicts` and `order-validations`. A task is keyed by order_id for the
 //! aggregation and by customer_id for FRAUD; both live in the task of their partition. The rules stand in [`domain`].
 
 mod config;
@@ -29,7 +29,8 @@ pub const TOPICS: [&str; 2] = [topics::ORDER_VERDICTS, topics::ORDER_VALIDATIONS
 /// What a validation task does.
 #[must_use]
 pub fn definition(config: &Config) -> Definition {
-    let mut definition = Definition::new(SERVICE).store(stores::VALIDATIONS).store(stores::FRAUD_SESSIONS);
+    let mut definition =
+        stores::ALL.iter().fold(Definition::new(SERVICE), |definition, store| definition.store(*store));
     for topic in TOPICS {
         definition = definition.output(topic);
     }
@@ -41,5 +42,5 @@ pub fn definition(config: &Config) -> Definition {
 /// The gRPC service in front of the tasks.
 #[must_use]
 pub fn server(owner: Owner, config: &Config) -> ValidationServiceServer<Validations> {
-    ValidationServiceServer::new(Validations::new(owner.keyed_by("order_id"), config.required()))
+    ValidationServiceServer::new(Validations::new(owner.keyed_by("order_id"), config))
 }

@@ -14,7 +14,8 @@ use proto::validation::v1 as api;
 
 use crate::domain::aggregate::{Awaited, Conclusion, Missing, Validation};
 use crate::domain::fraud::Session;
-use crate::domain::{Check, Fulfilment, Money, Outcome, Verdict};
+use crate::domain::velocity::Window;
+use crate::domain::{Check, Fulfilment, History, Money, Outcome, Verdict};
 use crate::error::Error;
 
 /// Decodes a message whose bytes come from the log or a store.
@@ -41,15 +42,30 @@ pub(crate) fn validation(row: Bytes) -> Result<Validation, Error> {
     })
 }
 
-/// Reads the row of a customer's sessions.
-pub(crate) fn sessions(row: Bytes) -> Result<Vec<Session>, Error> {
+/// Reads the row of what is remembered of a customer's orders.
+pub(crate) fn history(row: Bytes) -> Result<History, Error> {
     let row: api::FraudSessionsRow = decode("FraudSessionsRow", row)?;
     let session = |session: api::FraudSession| Session {
         start_ms: session.start_time_ms,
         end_ms: session.end_time_ms,
         totals: session.totals.into_iter().map(money).collect(),
     };
-    Ok(row.sessions.into_iter().map(session).collect())
+    let window = |window: api::VelocityWindow| Window { start_ms: window.start_time_ms, count: window.count };
+    Ok(History {
+        sessions: row.sessions.into_iter().map(session).collect(),
+        windows: row.windows.into_iter().map(window).collect(),
+    })
+}
+
+/// An alert as clients see it.
+pub(crate) fn alert_message(customer_id: String, start_ms: i64, row: Bytes) -> Result<api::FraudAlert, Error> {
+    let row: api::FraudAlertRow = decode("FraudAlertRow", row)?;
+    Ok(api::FraudAlert {
+        customer_id,
+        window_start: Some(writes::timestamp(start_ms)),
+        window_end: Some(writes::timestamp(row.end_time_ms)),
+        count: i64::try_from(row.count).unwrap_or(i64::MAX),
+    })
 }
 
 /// A validation as clients see it.

@@ -236,6 +236,7 @@ fn commands_answer_with_the_customer_and_tell_the_topic() {
     use pb::customer_event::Event;
     let mut office = Office::new();
     let created = office.create(ada(None), None).unwrap();
+    office.driver.emitted();
     assert_eq!((created.level(), created.etag.as_str()), (pb::CustomerLevel::Gold, "1"));
     assert_eq!((&created.credit_limit, &created.credit_available), (&None, &None));
     office.place("o-1", 300);

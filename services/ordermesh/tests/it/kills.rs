@@ -138,7 +138,12 @@ async fn check(shop: &Shop) {
         let fraud = if expected == OrderState::Rejected { Outcome::Fail } else { Outcome::Pass };
         assert_eq!(outcomes(&verdicts, Check::Details), [Outcome::Pass], "{verdicts:?}");
         assert_eq!(outcomes(&verdicts, Check::Fraud), [fraud], "{verdicts:?}");
+        assert_eq!(outcomes(&verdicts, Check::Credit), [Outcome::Pass], "{verdicts:?}");
         assert_eq!(outcomes(&verdicts, Check::Inventory), vec![Outcome::Pass; order.lines.len()], "{verdicts:?}");
+
+        // Nobody has paid: what was shipped holds its credit, and what was rejected holds none.
+        let held = if expected == OrderState::Shipped { ended.total.as_ref().unwrap().minor_units } else { 0 };
+        eventually("credit", async || (shop.credit(&order.customer_id).await.1 == held).then_some(())).await;
 
         if expected == OrderState::Shipped {
             assert_eq!(shop.shipment(&order.order_id).await.unwrap().state(), ShipmentState::Shipped);

@@ -1,10 +1,13 @@
 //! A customer and a warehouse clerk at the public API: what the tests of this crate do all the time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use proto::common::v1::Money;
+use proto::customers::v1::customer_service_client::CustomerServiceClient;
+use proto::customers::v1::{CreateCustomerRequest, Customer, GetCustomerRequest};
 use proto::inventory::v1::inventory_service_client::InventoryServiceClient;
 use proto::inventory::v1::{Fulfilment, GetProductRequest, Product, SetStockRequest, UpsertProductRequest};
 use proto::manufacturing::v1::manufacturing_service_client::ManufacturingServiceClient;
@@ -19,7 +22,7 @@ use proto::validation::v1::validation_service_client::ValidationServiceClient;
 use proto::validation::v1::{Check, GetValidationRequest, Outcome, Validation};
 use service_host::Problem;
 use tonic::transport::Channel;
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
 
 /// How long anything may take on a busy machine before a test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -30,8 +33,11 @@ pub(crate) struct Shop {
     pub(crate) orders: OrderServiceClient<Channel>,
     pub(crate) validation: ValidationServiceClient<Channel>,
     pub(crate) inventory: InventoryServiceClient<Channel>,
+    pub(crate) customers: CustomerServiceClient<Channel>,
     pub(crate) manufacturing: ManufacturingServiceClient<Channel>,
     pub(crate) shipping: ShippingServiceClient<Channel>,
+    /// Customers that exist, as far as this shop has seen to it.
+    known: Arc<Mutex<HashSet<String>>>,
 }
 
 impl Shop {
@@ -40,8 +46,10 @@ impl Shop {
             orders: OrderServiceClient::new(channel.clone()),
             validation: ValidationServiceClient::new(channel.clone()),
             inventory: InventoryServiceClient::new(channel.clone()),
+            customers: CustomerServiceClient::new(channel.clone()),
             manufacturing: ManufacturingServiceClient::new(channel.clone()),
             shipping: ShippingServiceClient::new(channel),
+            known: Arc::default(),
         }
     }
 
@@ -87,9 +95,49 @@ impl Shop {
         self.create_as(order, "").await
     }
 
+    /// Creates an order. Its customer is made before, without a credit limit, unless there is one of that id.
     pub(crate) async fn create_as(&self, order: Order, request_id: &str) -> Result<Order, Status> {
+        self.see_to_customer(&order.customer_id).await?;
+        self.create_for_stranger(order, request_id).await
+    }
+
+    /// Creates an order of a customer who may not exist.
+    pub(crate) async fn create_for_stranger(&self, order: Order, request_id: &str) -> Result<Order, Status> {
         let request = CreateOrderRequest { order: Some(order), request_id: request_id.to_owned(), wait_for: 0 };
         Ok(self.orders.clone().create_order(timed(request)).await?.into_inner().order.unwrap())
+    }
+
+    /// A customer with a credit limit in cents, if it shall have one.
+    pub(crate) async fn customer(&self, customer_id: &str, limit: Option<i64>) -> Result<Customer, Status> {
+        let customer = Customer {
+            customer_id: customer_id.to_owned(),
+            first_name: customer_id.to_uppercase(),
+            credit_limit: limit.map(euros),
+            ..Default::default()
+        };
+        let request = CreateCustomerRequest { customer: Some(customer), request_id: String::new() };
+        let created = self.customers.clone().create_customer(timed(request)).await?.into_inner().customer.unwrap();
+        self.known.lock().unwrap().insert(customer_id.to_owned());
+        Ok(created)
+    }
+
+    async fn see_to_customer(&self, customer_id: &str) -> Result<(), Status> {
+        if self.known.lock().unwrap().contains(customer_id) {
+            return Ok(());
+        }
+        match self.customer(customer_id, None).await {
+            // One with other content is one too; one that cannot be is for the order to find out.
+            Err(status) if matches!(status.code(), Code::AlreadyExists | Code::InvalidArgument) => Ok(()),
+            created => created.map(|_| ()),
+        }
+    }
+
+    /// Limit, reserved, available, in cents.
+    pub(crate) async fn credit(&self, customer_id: &str) -> (Option<i64>, i64, Option<i64>) {
+        let request = GetCustomerRequest { customer_id: customer_id.to_owned(), consistency: None };
+        let found = self.customers.clone().get_customer(timed(request)).await.unwrap().into_inner().customer.unwrap();
+        let cents = |money: Option<Money>| money.map(|money| money.minor_units);
+        (cents(found.credit_limit), cents(found.credit_reserved).unwrap_or(0), cents(found.credit_available))
     }
 
     /// The order once it has got that far, or is in a final state.
@@ -161,9 +209,13 @@ pub(crate) fn priced(customer_id: &str, lines: &[(&str, i64, i64)]) -> Order {
     let lines = lines.iter().map(|(product_id, quantity, cents)| OrderLine {
         product_id: (*product_id).to_owned(),
         quantity: *quantity,
-        unit_price: Some(Money { currency_code: "EUR".to_owned(), minor_units: *cents }),
+        unit_price: Some(euros(*cents)),
     });
     Order { customer_id: customer_id.to_owned(), lines: lines.collect(), ..Default::default() }
+}
+
+pub(crate) fn euros(cents: i64) -> Money {
+    Money { currency_code: "EUR".to_owned(), minor_units: cents }
 }
 
 /// The same under a chosen id.

@@ -2,3 +2,4 @@
 
 mod aggregation;
 mod checks;
+mod velocity;

@@ -14,7 +14,7 @@ use crate::{Config, definition, topics};
 async fn start() -> (Running, Validations) {
     let config = Config::default();
     let running = Running::start(definition(&config), 2).await;
-    let service = Validations::new(Owner::new(running.tasks(), "here"), config.required());
+    let service = Validations::new(Owner::new(running.tasks(), "here"), &config);
     (running, service)
 }
 
@@ -49,9 +49,9 @@ async fn an_order_shows_what_was_judged_and_what_is_missing() {
     let total = lines[0].unit_price.clone();
     let order = Some(orders::Order { order_id: "o-1".into(), customer_id: "c-1".into(), lines, ..Default::default() });
     let event = Some(orders::order_event::Event::Created(orders::OrderCreated { order }));
-    let created = orders::OrderEvent { order_id: "o-1".into(), time: None, event };
+    let created = orders::OrderEvent { order_id: "o-1".into(), event, ..Default::default() };
     running.record(topics::ORDERS, b"o-1", created.encode_to_vec()).await;
-    let placed = orders::OrderPlaced { order_id: "o-1".into(), customer_id: "c-1".into(), time: None, total };
+    let placed = orders::OrderPlaced { order_id: "o-1".into(), customer_id: "c-1".into(), total, ..Default::default() };
     running.record(topics::ORDERS_BY_CUSTOMER, b"c-1", placed.encode_to_vec()).await;
 
     // FRAUD goes through a topic of our own to the order's task.
@@ -60,7 +60,7 @@ async fn an_order_shows_what_was_judged_and_what_is_missing() {
     assert_eq!(verdicts, [(api::Check::Details, api::Outcome::Pass), (api::Check::Fraud, api::Outcome::Fail)]);
     assert_eq!(validation.verdicts[1].code, "FRAUD_LIMIT_REACHED");
     let missing: Vec<_> = validation.missing.iter().map(|m| (m.check(), m.line, m.product_id.as_str())).collect();
-    assert_eq!(missing, [(proto::validation::v1::Check::Inventory, 0, "jumper")]);
+    assert_eq!(missing, [(api::Check::Inventory, 0, "jumper"), (api::Check::Credit, 0, "")]);
     assert_eq!(validation.outcome(), api::Outcome::Fail);
     running.stop().await;
 }

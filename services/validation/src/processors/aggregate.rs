@@ -27,9 +27,11 @@ pub(crate) fn register(definition: Definition, config: &Config) -> Definition {
     let rules = Arc::new(Rules::of(config));
     let of_orders = Arc::clone(&rules);
     let of_inventory = Arc::clone(&rules);
+    let of_credit = Arc::clone(&rules);
     definition
         .input(topics::ORDERS, move |ctx, input| process_order(ctx, input, &of_orders))
         .input(topics::INVENTORY_VERDICTS, move |ctx, input| process_verdict(ctx, input, &of_inventory))
+        .input(topics::CREDIT_VERDICTS, move |ctx, input| process_verdict(ctx, input, &of_credit))
         .input(topics::ORDER_VERDICTS, move |ctx, input| process_verdict(ctx, input, &rules))
 }
 

@@ -28,7 +28,8 @@ fn time(driver: &Driver) -> Option<Timestamp> {
 }
 
 fn order_event(driver: &mut Driver, event: OrderEvent) {
-    let event = orders::OrderEvent { order_id: ORDER.into(), time: time(driver), event: Some(event) };
+    let event =
+        orders::OrderEvent { order_id: ORDER.into(), time: time(driver), event: Some(event), ..Default::default() };
     driver.record(topics::ORDERS, ORDER.as_bytes(), event.encode_to_vec());
 }
 
@@ -45,8 +46,13 @@ fn create(driver: &mut Driver, quantities: &[i64]) {
 
 fn place(driver: &mut Driver, order_id: &str, customer_id: &str, minor_units: i64) {
     let total = Some(Money { currency_code: "EUR".into(), minor_units });
-    let placed =
-        orders::OrderPlaced { order_id: order_id.into(), customer_id: customer_id.into(), time: time(driver), total };
+    let placed = orders::OrderPlaced {
+        order_id: order_id.into(),
+        customer_id: customer_id.into(),
+        time: time(driver),
+        total,
+        ..Default::default()
+    };
     driver.record(topics::ORDERS_BY_CUSTOMER, customer_id.as_bytes(), placed.encode_to_vec());
 }
 
@@ -77,6 +83,27 @@ fn judge_line(driver: &mut Driver, line: u32, outcome: Outcome) {
         time: time(driver),
     };
     driver.record(topics::INVENTORY_VERDICTS, ORDER.as_bytes(), verdict.encode_to_vec());
+}
+
+fn judge_credit(driver: &mut Driver, outcome: Outcome) {
+    let verdict = api::Verdict {
+        order_id: ORDER.into(),
+        check: Check::Credit.into(),
+        outcome: outcome.into(),
+        code: if outcome == Outcome::Fail { "CREDIT_LIMIT_EXCEEDED".into() } else { String::new() },
+        time: time(driver),
+        ..Default::default()
+    };
+    driver.record(topics::CREDIT_VERDICTS, ORDER.as_bytes(), verdict.encode_to_vec());
+}
+
+fn alerts(driver: &Driver) -> Vec<(String, i64, u64)> {
+    let rows = driver.view().scan(stores::FRAUD_ALERTS, b"", None, 100).unwrap();
+    let alert = |(key, row): &(bytes::Bytes, bytes::Bytes)| {
+        let (customer_id, start_ms) = stores::alert_of_key(key).unwrap();
+        (customer_id, start_ms, api::FraudAlertRow::decode(row.clone()).unwrap().count)
+    };
+    rows.iter().map(alert).collect()
 }
 
 fn events(emitted: &[Emitted]) -> Vec<Event> {
@@ -112,6 +139,8 @@ fn an_order_passes_when_every_check_has_and_its_timer_goes() {
     assert_eq!(fraud_verdicts(&mut driver), [(ORDER.to_owned(), Outcome::Pass)]);
     assert_eq!(driver.emitted(), [], "one line is missing, whatever the number of verdicts");
     judge_line(&mut driver, 0, Outcome::Pass);
+    assert_eq!(driver.emitted(), [], "the customer's credit is missing");
+    judge_credit(&mut driver, Outcome::Pass);
     let fulfilments = vec![Fulfilment::FromStock.into(); 2];
     assert_eq!(events(&driver.emitted()), [Event::Passed(api::ValidationPassed { fulfilments })]);
     assert_eq!(row(&driver).conclusion(), api::Conclusion::Passed);
@@ -124,6 +153,7 @@ fn verdicts_may_come_before_the_order() {
     let mut driver = driver();
     judge_line(&mut driver, 0, Outcome::Pass);
     place(&mut driver, ORDER, "c-1", 100);
+    judge_credit(&mut driver, Outcome::Pass);
     fraud_verdicts(&mut driver);
     assert_eq!(driver.emitted(), []);
     create(&mut driver, &[1]);
@@ -154,7 +184,7 @@ fn time_runs_out_five_minutes_after_the_creation() {
     let emitted = events(&driver.emitted());
     let [Event::Failed(failed)] = &emitted[..] else { panic!("failed") };
     assert_eq!(failed.reasons[0].code, "VALIDATION_TIMED_OUT");
-    assert_eq!(failed.reasons[0].message, "no verdict in time from FRAUD, INVENTORY line 0 (p0)");
+    assert_eq!(failed.reasons[0].message, "no verdict in time from FRAUD, INVENTORY line 0 (p0), CREDIT");
     assert_eq!(failed.reasons[0].check(), Check::Unspecified);
     judge_line(&mut driver, 0, Outcome::Pass);
     assert_eq!(driver.emitted(), [], "a late pass changes nothing");
@@ -205,6 +235,48 @@ fn sessions_are_forgotten_with_one_timer_for_all_orders_of_a_customer() {
     assert_eq!((sessions(&driver), driver.next_timer_ms()), (Some(1), Some(START_MS + 3 * HOUR_MS)));
     driver.advance_to(START_MS + 3 * HOUR_MS);
     assert_eq!((sessions(&driver), driver.next_timer_ms()), (None, None));
+}
+
+#[test]
+fn an_order_without_credit_fails_with_the_reason_of_that_check() {
+    let mut driver = driver();
+    create(&mut driver, &[1]);
+    judge_credit(&mut driver, Outcome::Fail);
+    let emitted = events(&driver.emitted());
+    let [Event::Failed(failed)] = &emitted[..] else { panic!("failed") };
+    assert_eq!((failed.reasons[0].check(), failed.reasons[0].code.as_str()), (Check::Credit, "CREDIT_LIMIT_EXCEEDED"));
+}
+
+#[test]
+fn credit_decides_nothing_where_it_is_not_required() {
+    use crate::RequiredCheck::{Details, Fraud, Inventory};
+    let config = Config { required_checks: vec![Details, Fraud, Inventory], ..Config::default() };
+    let mut driver = Driver::new(definition(&config));
+    create(&mut driver, &[1]);
+    judge_credit(&mut driver, Outcome::Fail);
+    judge_line(&mut driver, 0, Outcome::Pass);
+    place(&mut driver, ORDER, "c-1", 100);
+    fraud_verdicts(&mut driver);
+    assert!(matches!(events(&driver.emitted())[..], [Event::Passed(_)]));
+}
+
+#[test]
+fn a_third_order_within_the_window_raises_one_alert_that_is_kept_current_and_fails_nothing() {
+    let mut driver = driver();
+    let window = START_MS - START_MS.rem_euclid(30_000);
+    driver.advance_to(window + 30_000);
+    for order_id in ["a", "b", "c"] {
+        place(&mut driver, order_id, "c-1", 1);
+        place(&mut driver, order_id, "c-2", 1);
+        driver.advance_to(driver.now_ms() + 9_999);
+    }
+    let begin = window + 30_000;
+    assert_eq!(alerts(&driver), [("c-1".to_owned(), begin, 3), ("c-2".to_owned(), begin, 3)]);
+    place(&mut driver, "d", "c-1", 1);
+    driver.advance_to(begin + 30_000);
+    place(&mut driver, "e", "c-1", 1);
+    assert_eq!(alerts(&driver), [("c-1".to_owned(), begin, 4), ("c-2".to_owned(), begin, 3)]);
+    assert!(fraud_verdicts(&mut driver).iter().all(|(_, outcome)| *outcome == Outcome::Pass));
 }
 
 #[test]

@@ -33,13 +33,15 @@ fn a_validation_survives_its_row() {
 }
 
 #[test]
-fn sessions_survive_their_row() {
+fn the_history_of_a_customer_survives_its_row() {
     let total = |currency: &str, minor_units| Money { currency: currency.to_owned(), minor_units };
     let sessions = vec![
         Session { start_ms: -5, end_ms: 0, totals: vec![total("EUR", i64::MAX), total("JPY", 0)] },
         Session { start_ms: 1, end_ms: 1, totals: Vec::new() },
     ];
-    assert_eq!(super::sessions(writes::sessions_row(sessions.clone())).unwrap(), sessions);
+    let windows = vec![Window { start_ms: -30_000, count: 1 }, Window { start_ms: 0, count: u64::MAX }];
+    let history = History { sessions, windows };
+    assert_eq!(super::history(writes::history_row(history.clone())).unwrap(), history);
 }
 
 #[test]

@@ -10,7 +10,8 @@ use proto::validation::v1 as api;
 use super::{check_message, fulfilment_message, outcome_message};
 use crate::domain::aggregate::{Announcement, Conclusion, Validation};
 use crate::domain::fraud::Session;
-use crate::domain::{Outcome, Reason, Verdict};
+use crate::domain::velocity::{Alert, Window};
+use crate::domain::{History, Outcome, Reason, Verdict};
 
 /// The row of a validation.
 pub(crate) fn validation_row(validation: Validation) -> Bytes {
@@ -33,8 +34,8 @@ pub(crate) fn validation_row(validation: Validation) -> Bytes {
     })
 }
 
-/// The row of a customer's sessions.
-pub(crate) fn sessions_row(sessions: Vec<Session>) -> Bytes {
+/// The row of what is remembered of a customer's orders.
+pub(crate) fn history_row(history: History) -> Bytes {
     let total =
         |money: crate::domain::Money| common::Money { currency_code: money.currency, minor_units: money.minor_units };
     let session = |session: Session| api::FraudSession {
@@ -42,7 +43,16 @@ pub(crate) fn sessions_row(sessions: Vec<Session>) -> Bytes {
         end_time_ms: session.end_ms,
         totals: session.totals.into_iter().map(total).collect(),
     };
-    encode(&api::FraudSessionsRow { sessions: sessions.into_iter().map(session).collect() })
+    let window = |window: Window| api::VelocityWindow { start_time_ms: window.start_ms, count: window.count };
+    encode(&api::FraudSessionsRow {
+        sessions: history.sessions.into_iter().map(session).collect(),
+        windows: history.windows.into_iter().map(window).collect(),
+    })
+}
+
+/// The row of an alert.
+pub(crate) fn alert_row(alert: &Alert) -> Bytes {
+    encode(&api::FraudAlertRow { end_time_ms: alert.end_ms, count: alert.count })
 }
 
 /// A record of the topic `order-verdicts`.
@@ -103,7 +113,7 @@ fn reason_messages(reasons: Vec<Reason>) -> Vec<api::Reason> {
     reasons.into_iter().map(reason).collect()
 }
 
-fn timestamp(time_ms: i64) -> Timestamp {
+pub(super) fn timestamp(time_ms: i64) -> Timestamp {
     let nanos = i32::try_from(time_ms.rem_euclid(1_000) * 1_000_000).expect("less than a second fits");
     Timestamp { seconds: time_ms.div_euclid(1_000), nanos }
 }
