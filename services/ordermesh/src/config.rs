@@ -37,11 +37,11 @@ pub struct Config {
     pub validation: validation::Config,
     /// Inventory.
     pub inventory: inventory::Config,
+    /// Customers.
+    pub customers: customers::Config,
     /// Manufacturing.
     pub manufacturing: manufacturing::Config,
     /// Shipping.
-    /// Customers.
-    pub customers: customers::Config,
     pub shipping: shipping::Config,
     /// Payments.
     pub payments: payments::Config,
@@ -128,13 +128,13 @@ impl Default for Config {
             orders: orders::Config::default(),
             validation: validation::Config::default(),
             inventory: inventory::Config::default(),
+            customers: customers::Config::default(),
             // One process is for trying things out: orders shall flow without anyone typing reports.
             manufacturing: manufacturing::Config { items_per_second: 1, ..manufacturing::Config::default() },
             shipping: shipping::Config::default(),
             payments: payments::Config::default(),
         }
     }
-            customers: customers::Config::default(),
 }
 
 impl Default for MeshConfig {
@@ -222,6 +222,7 @@ impl Config {
         self.orders.check()?;
         self.validation.check()?;
         self.inventory.check()?;
+        self.customers.check()?;
         self.manufacturing.check()?;
         self.shipping.check()?;
         self.payments.check()
@@ -230,7 +231,6 @@ impl Config {
 
 /// Partitions cost files, memory and a task for each service.
 const PARTITIONS_MAX: usize = 1_000;
-        self.customers.check()?;
 
 #[cfg(test)]
 mod tests {

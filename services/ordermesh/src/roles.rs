@@ -48,8 +48,8 @@ impl Roles {
         roles.add(orders::SERVICE, orders::server(owner(orders::SERVICE), &config.orders));
         roles.add(validation::SERVICE, validation::server(owner(validation::SERVICE), &config.validation));
         roles.add(inventory::SERVICE, inventory::server(owner(inventory::SERVICE), &config.inventory));
-        roles.add(manufacturing::SERVICE, manufacturing::server(owner(manufacturing::SERVICE), &config.manufacturing));
         roles.add(customers::SERVICE, customers::server(owner(customers::SERVICE), &config.customers));
+        roles.add(manufacturing::SERVICE, manufacturing::server(owner(manufacturing::SERVICE), &config.manufacturing));
         roles.add(shipping::SERVICE, shipping::server(owner(shipping::SERVICE), &config.shipping));
         roles.add(payments::SERVICE, payments::server(owner(payments::SERVICE)));
         roles
@@ -76,10 +76,10 @@ impl Roles {
 pub fn key_name(work: &Work<'_>) -> KeyName {
     match (work.service, work.name) {
         (_, orders::topics::ORDERS_BY_CUSTOMER) => KeyName::Customer,
-        (inventory::SERVICE, _) if work.operation != "timer" => KeyName::Product,
-        (orders::SERVICE | validation::SERVICE | shipping::SERVICE, _) if work.operation != "timer" => KeyName::Order,
         (notifications::SERVICE, _) if work.operation == "process" => KeyName::Customer,
         (customers::SERVICE, _) => KeyName::Customer,
+        (inventory::SERVICE, _) if work.operation != "timer" => KeyName::Product,
+        (orders::SERVICE | validation::SERVICE | shipping::SERVICE, _) if work.operation != "timer" => KeyName::Order,
         (manufacturing::SERVICE, _) if work.operation != "timer" => KeyName::Order,
         (payments::SERVICE, _) if work.operation != "timer" => KeyName::Order,
         _ => KeyName::Other,

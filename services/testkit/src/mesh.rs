@@ -98,16 +98,16 @@ impl Mesh {
         InventoryServiceClient::new(self.channel())
     }
 
-    /// A client of ManufacturingService.
-    #[must_use]
-    pub fn manufacturing(&self) -> ManufacturingServiceClient<Channel> {
-        ManufacturingServiceClient::new(self.channel())
-    }
-
     /// A client of CustomerService.
     #[must_use]
     pub fn customers(&self) -> CustomerServiceClient<Channel> {
         CustomerServiceClient::new(self.channel())
+    }
+
+    /// A client of ManufacturingService.
+    #[must_use]
+    pub fn manufacturing(&self) -> ManufacturingServiceClient<Channel> {
+        ManufacturingServiceClient::new(self.channel())
     }
 
     /// A client of ShippingService.
