@@ -76,7 +76,6 @@ impl Roles {
 pub fn key_name(work: &Work<'_>) -> KeyName {
     match (work.service, work.name) {
         (_, orders::topics::ORDERS_BY_CUSTOMER) => KeyName::Customer,
-        (notifications::SERVICE, _) if work.operation == "process" => KeyName::Customer,
         (customers::SERVICE, _) => KeyName::Customer,
         (inventory::SERVICE, _) if work.operation != "timer" => KeyName::Product,
         (orders::SERVICE | validation::SERVICE | shipping::SERVICE, _) if work.operation != "timer" => KeyName::Order,
