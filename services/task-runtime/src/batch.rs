@@ -11,6 +11,7 @@ use state_store::Store;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::changelog::{Body, Output, WatermarkUpdate};
+use crate::dead_letters::{CUT_HEADER, PLACE_HEADER, REASON_HEADER};
 use crate::definition::{CommandHandler, RecordHandler, TimerHandler};
 use crate::overlay::Overlay;
 use crate::progress::{Progress, Verdict, judge};
@@ -35,16 +36,28 @@ pub(crate) struct Setting {
     pub(crate) shortcut: Shortcut,
     pub(crate) tracer: SharedTracer,
     outputs: BTreeSet<TopicName>,
+    dead_letters: TopicName,
 }
 
 impl Setting {
     /// The setting of one task.
     pub(crate) fn new(definition: Definition, partition: u32, partitions: u32, config: &crate::Config) -> Self {
         let outputs = definition.outputs.iter().cloned().collect();
+        let dead_letters = definition.dead_letters();
         let request_memory_ms = i64::try_from(config.request_memory.as_millis()).unwrap_or(i64::MAX);
         let tracer = Arc::new(NoTracer);
         let (record_bytes_max, shortcut) = (config.record_bytes_max, config.shortcut);
-        Self { definition, partition, partitions, record_bytes_max, request_memory_ms, shortcut, tracer, outputs }
+        Self {
+            definition,
+            partition,
+            partitions,
+            record_bytes_max,
+            request_memory_ms,
+            shortcut,
+            tracer,
+            outputs,
+            dead_letters,
+        }
     }
 
     pub(crate) fn traced_by(mut self, tracer: SharedTracer) -> Self {
@@ -337,6 +350,7 @@ impl<'a> Batch<'a> {
             overlay: &mut self.overlay,
             emitted: &mut self.emitted,
             outputs: &setting.outputs,
+            dead_letters: &setting.dead_letters,
             partitions: setting.partitions,
             partition: setting.partition,
             now_ms,
@@ -374,15 +388,14 @@ impl<'a> Batch<'a> {
             let header = Header::new(name, value);
             (header.name, header.value)
         };
-        let mut headers =
-            vec![header("ordermesh-dead-letter-reason", reason), header("ordermesh-dead-letter-source", place)];
+        let mut headers = vec![header(REASON_HEADER, reason), header(PLACE_HEADER, place)];
         let StoredRecord { record, .. } = stored;
         let (mut key, mut value) = (record.key.clone(), record.value.clone());
         let limit = self.setting.record_bytes_max;
         if record.approximate_size() + REASON_BYTES_MAX > limit {
             // With the reason it could be more than the log takes, and the task would stop at its own dead letter. The
             // whole record is still where it came from.
-            headers.push(header("ordermesh-dead-letter-cut", value.as_ref().map_or(0, Bytes::len).to_string()));
+            headers.push(header(CUT_HEADER, value.as_ref().map_or(0, Bytes::len).to_string()));
             key = key.filter(|key| key.len() <= limit / 4);
             value = value.map(|value| value.slice(..value.len().min(limit / 2)));
         } else {
@@ -390,7 +403,7 @@ impl<'a> Batch<'a> {
             headers.extend(theirs.map(|h| (h.name.clone(), h.value.clone())));
         }
         self.emitted.push(Output {
-            topic: self.setting.definition.dead_letters(),
+            topic: self.setting.dead_letters.clone(),
             partition: self.setting.partition,
             sequence: 0,
             key,

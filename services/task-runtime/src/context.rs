@@ -16,6 +16,7 @@ pub struct Context<'a> {
     pub(crate) overlay: &'a mut Overlay,
     pub(crate) emitted: &'a mut Vec<Output>,
     pub(crate) outputs: &'a BTreeSet<TopicName>,
+    pub(crate) dead_letters: &'a TopicName,
     pub(crate) partitions: u32,
     pub(crate) partition: u32,
     pub(crate) now_ms: i64,

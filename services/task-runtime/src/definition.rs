@@ -76,6 +76,7 @@ pub struct Definition {
     pub(crate) timers: BTreeMap<&'static str, TimerHandler>,
     pub(crate) stores: Vec<StoreId>,
     pub(crate) outputs: Vec<TopicName>,
+    pub(crate) letters: Vec<(TopicName, RecordHandler)>,
 }
 
 impl std::fmt::Debug for Definition {
@@ -101,12 +102,13 @@ impl Definition {
             timers: BTreeMap::new(),
             stores: Vec::new(),
             outputs: Vec::new(),
+            letters: Vec::new(),
         }
     }
 
     /// Reads a topic; each topic has one handler.
     #[must_use]
-    pub fn input<F>(mut self, topic: &'static str, handler: F) -> Self
+    pub fn input<F>(mut self, topic: &str, handler: F) -> Self
     where
         F: Fn(&mut Context<'_>, &Input<'_>) -> Result<(), ProcessError> + Send + Sync + 'static,
     {
@@ -146,7 +148,7 @@ impl Definition {
 
     /// Writes a topic.
     #[must_use]
-    pub fn output(mut self, topic: &'static str) -> Self {
+    pub fn output(mut self, topic: &str) -> Self {
         self.outputs.push(TopicName::new(topic));
         self
     }

@@ -13,6 +13,7 @@ mod clock;
 mod command;
 mod config;
 mod context;
+mod dead_letters;
 mod definition;
 #[cfg(feature = "driver")]
 pub mod driver;
@@ -37,6 +38,7 @@ pub use clock::{Clock, SystemClock};
 pub use command::{Command, Committed, Reply};
 pub use config::Config;
 pub use context::Context;
+pub use dead_letters::{DeadLetter, Replay};
 pub use definition::{Definition, Input, StoreId, Timer};
 pub use error::{CallError, ProcessError, TaskError};
 pub use handle::{Consistency, Handle, Position, Tasks};
