@@ -46,6 +46,14 @@ pub mod mesh {
     }
 }
 
+/// E-mails and enriched orders.
+pub mod notifications {
+    /// Version 1.
+    pub mod v1 {
+        tonic::include_proto!("ordermesh.notifications.v1");
+    }
+}
+
 /// The annotations that route calls.
 pub mod options {
     /// Version 1.

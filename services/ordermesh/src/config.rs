@@ -45,6 +45,8 @@ pub struct Config {
     pub shipping: shipping::Config,
     /// Payments.
     pub payments: payments::Config,
+    /// Notifications.
+    pub notifications: notifications::Config,
 }
 
 /// The mesh itself.
@@ -133,6 +135,7 @@ impl Default for Config {
             manufacturing: manufacturing::Config { items_per_second: 1, ..manufacturing::Config::default() },
             shipping: shipping::Config::default(),
             payments: payments::Config::default(),
+            notifications: notifications::Config::default(),
         }
     }
 }
@@ -225,7 +228,8 @@ impl Config {
         self.customers.check()?;
         self.manufacturing.check()?;
         self.shipping.check()?;
-        self.payments.check()
+        self.payments.check()?;
+        self.notifications.check()
     }
 }
 

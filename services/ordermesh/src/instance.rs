@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use embedded_broker::EmbeddedLog;
 use gateway::{Gateway, LocalOwner};
+use notifications::Courier;
 use service_host::{Clock, Drained, Health, Server};
 use state_store::Stores;
 use task_runtime::{Runtime, SharedTracer, Start, Storage, TaskState};
@@ -19,6 +20,9 @@ use crate::roles::{self, Roles};
 
 /// How long tasks may take to finish what is in flight. Later than that the next start replays a little more.
 const TASKS_STOP: Duration = Duration::from_secs(10);
+
+/// How long e-mails on their way may take. One whose outcome is not known by then is sent again, with the same Message-ID.
+const COURIER_STOP: Duration = Duration::from_secs(10);
 
 /// Why a process does not start.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +42,9 @@ pub enum StartError {
     /// The gateway refuses.
     #[error("the gateway cannot be started")]
     Gateway(#[from] gateway::StartError),
+    /// Nobody can send e-mails.
+    #[error("{0}")]
+    Mail(String),
     /// The listener is broken.
     #[error("the listener has no address")]
     Listener(#[source] std::io::Error),
@@ -65,6 +72,8 @@ pub struct Instance {
     health: Health,
     services: Vec<&'static str>,
     server: JoinHandle<Drained>,
+    courier: JoinHandle<()>,
+    courier_stop: CancellationToken,
     shutdown: CancellationToken,
 }
 
@@ -85,16 +94,22 @@ impl Instance {
     pub async fn start(setup: Setup) -> Result<Self, StartError> {
         let Setup { config, listener, clock, tracer } = setup;
         let address = listener.local_addr().map_err(StartError::Listener)?;
+        let sender = notifications::sender::from_config(&config.notifications).map_err(StartError::Mail)?;
         let data = DataDirectory::open(&config.mesh.data, config.mesh.partitions)?;
         let (log, stores) = open(&config, &data, &clock).await?;
 
         let mut start = Start::new(Arc::new(log.clone()), Storage::Disk(stores), config.mesh.partitions);
         start.config = config.tasks.runtime();
-        start.clock = Arc::new(clock);
+        start.clock = Arc::new(clock.clone());
         start.tracer = tracer;
         start.instance = config.mesh.instance.clone();
         start.threads = config.tasks.threads;
         let runtime = Runtime::start(start, roles::definitions(&config)).await?;
+
+        let mails = runtime.tasks(notifications::SERVICE).expect("the runtime was started with every role");
+        let courier_stop = CancellationToken::new();
+        let courier = Courier::new(mails, sender, clock, &config.notifications);
+        let courier = tokio::spawn(courier.run(courier_stop.clone()));
 
         let shutdown = CancellationToken::new();
         let roles = Roles::new(&config, &runtime);
@@ -111,7 +126,7 @@ impl Instance {
         health.not_serving(&services).await;
         let server = Server::new(&config.listen, &config.limits);
         let server = tokio::spawn(server.serve(listener, gateway, shutdown.clone()));
-        Ok(Self { address, log, runtime, health, services, server, shutdown })
+        Ok(Self { address, log, runtime, health, services, server, courier, courier_stop, shutdown })
     }
 
     /// Where it listens.
@@ -147,6 +162,12 @@ impl Instance {
         self.health.not_serving(&self.services).await;
         self.shutdown.cancel();
         let connections_cut = self.server.await.map_or(0, |drained| drained.connections_cut);
+        // While tasks still take what came of the e-mails that are on their way.
+        self.courier_stop.cancel();
+        let mut courier = self.courier;
+        if tokio::time::timeout(COURIER_STOP, &mut courier).await.is_err() {
+            courier.abort();
+        }
         let tasks_finished = self.runtime.stop(TASKS_STOP).await;
         self.log.close().await;
         Stopped { connections_cut, tasks_finished }

@@ -26,6 +26,7 @@ pub fn definitions(config: &Config) -> Vec<Definition> {
         manufacturing::definition(&config.manufacturing),
         shipping::definition(&config.shipping),
         payments::definition(&config.payments),
+        notifications::definition(&config.notifications),
     ]
 }
 
@@ -52,6 +53,7 @@ impl Roles {
         roles.add(manufacturing::SERVICE, manufacturing::server(owner(manufacturing::SERVICE), &config.manufacturing));
         roles.add(shipping::SERVICE, shipping::server(owner(shipping::SERVICE), &config.shipping));
         roles.add(payments::SERVICE, payments::server(owner(payments::SERVICE)));
+        roles.add(notifications::SERVICE, notifications::server(owner(notifications::SERVICE), &config.notifications));
         roles
     }
 
@@ -76,6 +78,7 @@ impl Roles {
 pub fn key_name(work: &Work<'_>) -> KeyName {
     match (work.service, work.name) {
         (_, orders::topics::ORDERS_BY_CUSTOMER) => KeyName::Customer,
+        (notifications::SERVICE, _) if work.operation == "process" => KeyName::Customer,
         (customers::SERVICE, _) => KeyName::Customer,
         (inventory::SERVICE, _) if work.operation != "timer" => KeyName::Product,
         (orders::SERVICE | validation::SERVICE | shipping::SERVICE, _) if work.operation != "timer" => KeyName::Order,
