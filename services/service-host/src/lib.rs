@@ -26,6 +26,7 @@ pub mod token;
 pub mod trace_context;
 mod tracer;
 pub mod validate;
+pub mod watch;
 
 pub use call::{CallDeadline, CallLimits};
 pub use clock::Clock;
@@ -38,3 +39,4 @@ pub use server::{BindError, Drained, Server};
 pub use telemetry::Telemetry;
 pub use token::{ConsistencyToken, PageToken};
 pub use tracer::{KeyName, SpanTracer};
+pub use watch::{WatchConfig, Watches};

@@ -20,6 +20,7 @@ use tracing::Span;
 
 pub use deadline::Deadline;
 pub use page::{Listed, Page};
+pub(crate) use refusals::damaged;
 pub use refusals::unreadable;
 
 use crate::{ConsistencyToken, Problem, reply};
@@ -220,8 +221,13 @@ impl Owner {
         }
     }
 
+    /// The role whose tasks these are.
+    pub fn role(&self) -> &'static str {
+        self.tasks.service()
+    }
+
     /// The partition of a key, which is noted on the span of the call.
-    fn partition_of(&self, key: &[u8]) -> u32 {
+    pub fn partition_of(&self, key: &[u8]) -> u32 {
         let span = Span::current();
         if !span.is_disabled() {
             span.record(self.key_name, String::from_utf8_lossy(key).as_ref());
@@ -229,7 +235,8 @@ impl Owner {
         self.tasks.partition_of(key)
     }
 
-    async fn read_partition<R, F>(
+    /// Reads from the task of a partition, as [`Owner::read`] does.
+    pub(crate) async fn read_partition<R, F>(
         &self,
         partition: u32,
         consistency: Option<&ReadConsistency>,
@@ -282,4 +289,12 @@ impl Owner {
 /// PARTITION_REBALANCING when the store is damaged: its task rebuilds it.
 pub fn row(view: &View<'_>, store: StoreId, key: &[u8]) -> Result<Option<Bytes>, Problem> {
     view.get(store, key).map_err(|error| refusals::damaged(store, &error))
+}
+
+/// Reads up to `limit` rows of a store whose keys begin with `prefix`, in key order, with their keys.
+///
+/// # Errors
+/// As [`row`].
+pub fn rows(view: &View<'_>, store: StoreId, prefix: &[u8], limit: usize) -> Result<Vec<(Bytes, Bytes)>, Problem> {
+    view.scan(store, prefix, None, limit).map_err(|error| refusals::damaged(store, &error))
 }

@@ -16,6 +16,12 @@ use crate::{Code, Problem};
 const CONSISTENCY: u8 = 0x11;
 /// First byte of a page token.
 const PAGE: u8 = 0x21;
+/// First byte of a resume token of one partition, and of one of all partitions.
+const RESUME: u8 = 0x31;
+const RESUME_ALL: u8 = 0x32;
+/// Longest token of all partitions that is looked at, in characters: some hundred for each of the most partitions that a
+/// mesh can have.
+const RESUME_ALL_CHARS_MAX: usize = 512 << 10;
 /// Longest token that is looked at, in characters. Ours are far shorter.
 const TOKEN_CHARS_MAX: usize = 2048;
 /// Bytes of the checksum.
@@ -46,6 +52,93 @@ pub struct PageToken {
     pub cursor: Vec<u8>,
     /// Of the request's other fields: see [`fingerprint`].
     pub fingerprint: u64,
+}
+
+/// Where a watch of one partition goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResumeToken {
+    /// Of the request's other fields: see [`fingerprint`].
+    pub fingerprint: u64,
+    /// The partition.
+    pub partition: u32,
+    /// The life of the partition that its numbers belong to: see [`ResumeToken::life_of`].
+    pub life: u32,
+    /// Number of the last record that has been told.
+    pub sequence: u64,
+    /// Offset of the topic to read on from.
+    pub offset: u64,
+    /// Within a snapshot: the key up to which it has been told.
+    pub snapshot_after: Option<Vec<u8>>,
+}
+
+/// Where a watch of all partitions goes on: the raw token of each partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResumeTokens {
+    /// Of the request's other fields: see [`fingerprint`].
+    pub fingerprint: u64,
+    /// By partition.
+    pub tokens: Vec<Vec<u8>>,
+}
+
+impl ResumeToken {
+    /// What a token keeps of the life of a changelog: enough to see that it is another one.
+    #[expect(clippy::cast_possible_truncation, reason = "a part of a random number is one too")]
+    pub fn life_of(incarnation: u128) -> u32 {
+        incarnation as u32
+    }
+
+    /// The token as text.
+    pub fn encode(&self) -> String {
+        encode(RESUME, self)
+    }
+
+    /// Reads the `resume_token` of a request to this partition whose other fields have this fingerprint; `None` to begin now.
+    ///
+    /// # Errors
+    /// INVALID_FIELD when it is damaged, no resume token of ours, or of another request.
+    pub fn decode(token: &str, partition: u32, fingerprint: u64) -> Result<Option<Self>, Problem> {
+        if token.is_empty() {
+            return Ok(None);
+        }
+        let decoded: Self = decode(RESUME, token).ok_or_else(no_resume_token)?;
+        if decoded.fingerprint != fingerprint || decoded.partition != partition {
+            return Err(Problem::invalid_field("resume_token", "belongs to a request with other fields"));
+        }
+        Ok(Some(decoded))
+    }
+}
+
+impl ResumeTokens {
+    /// The token as text.
+    pub fn encode(&self) -> String {
+        encode(RESUME_ALL, self)
+    }
+
+    /// Reads the `resume_token` of a request to all partitions; `None` to begin now.
+    ///
+    /// # Errors
+    /// INVALID_FIELD when it is damaged, no resume token of ours, of another request or another number of partitions.
+    pub fn decode(token: &str, partitions: u32, fingerprint: u64) -> Result<Option<Self>, Problem> {
+        if token.is_empty() {
+            return Ok(None);
+        }
+        let decoded = decode_within(RESUME_ALL, token, RESUME_ALL_CHARS_MAX);
+        let decoded: Self = decoded.ok_or_else(no_resume_token)?;
+        if decoded.fingerprint != fingerprint || decoded.tokens.len() != partitions as usize {
+            return Err(Problem::invalid_field("resume_token", "belongs to a request with other fields"));
+        }
+        Ok(Some(decoded))
+    }
+}
+
+/// The bytes of a token, to be kept within another one; `None` when it is no token.
+pub fn raw(token: &[u8]) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(token).ok()
+}
+
+/// The token of these bytes.
+pub fn of_raw(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
 }
 
 impl ConsistencyToken {
@@ -126,8 +219,16 @@ fn encode(kind: u8, fields: &impl Serialize) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
+fn no_resume_token() -> Problem {
+    Problem::invalid_field("resume_token", "is not a resume token of this mesh")
+}
+
 fn decode<T: DeserializeOwned>(kind: u8, token: &str) -> Option<T> {
-    if token.len() > TOKEN_CHARS_MAX {
+    decode_within(kind, token, TOKEN_CHARS_MAX)
+}
+
+fn decode_within<T: DeserializeOwned>(kind: u8, token: &str, chars_max: usize) -> Option<T> {
+    if token.len() > chars_max {
         return None;
     }
     let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;

@@ -18,6 +18,7 @@ mod definition;
 #[cfg(feature = "driver")]
 pub mod driver;
 mod error;
+mod feed;
 mod handle;
 mod keys;
 mod land;
@@ -40,7 +41,11 @@ pub use config::Config;
 pub use context::Context;
 pub use dead_letters::{DeadLetter, Replay};
 pub use definition::{Definition, Input, StoreId, Timer};
+pub use event_log::{Record, SharedLog};
 pub use error::{CallError, ProcessError, TaskError};
+pub use feed::{
+    Content, Decode, Event, Feed, FeedConfig, FeedError, FeedPosition, Feeds, Interest, Place, Subscription, Taken,
+};
 pub use handle::{Consistency, Handle, Position, Tasks};
 pub use planted::Shortcut;
 #[cfg(feature = "simulation")]

@@ -174,9 +174,19 @@ pub(crate) fn damaged(detail: &str) -> state_store::Error {
     state_store::Error::Damaged { task: String::new(), detail: detail.to_owned() }
 }
 
+/// Last sequence dealt out to a destination, as a store says.
+pub(crate) fn sent(store: &dyn Store, topic: &str, partition: u32) -> Result<u64, state_store::Error> {
+    let Some(value) = store.get(&row_key(SEQUENCE, &(topic, partition)))? else { return Ok(0) };
+    let number = value[..].try_into().map_err(|_| damaged("a progress row cannot be read"))?;
+    Ok(u64::from_be_bytes(number))
+}
+
 fn row(kind: u8, name: &impl Serialize, number: u64) -> Change {
+    (row_key(kind, name).into(), Some(Bytes::copy_from_slice(&number.to_be_bytes())))
+}
+
+fn row_key(kind: u8, name: &impl Serialize) -> Vec<u8> {
     let mut key = Vec::with_capacity(72);
     key.extend_from_slice(&[keys::PROGRESS, kind]);
-    let key = postcard::to_extend(name, key).expect("names hold nothing that postcard refuses");
-    (Bytes::from(key), Some(Bytes::copy_from_slice(&number.to_be_bytes())))
+    postcard::to_extend(name, key).expect("names hold nothing that postcard refuses")
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use state_store::Store;
 
-use crate::{StoreId, keys};
+use crate::{StoreId, keys, progress};
 
 /// Read access to the certified state of one task at one position.
 pub struct View<'a> {
@@ -50,5 +50,14 @@ impl<'a> View<'a> {
         }
         let rows = self.store.scan(&from, keys::prefix_end(&prefix).as_deref(), limit)?;
         Ok(rows.into_iter().map(|(key, value)| (key.slice(1..), value)).collect())
+    }
+
+    /// Number of the last record that the task has sent, or will send, to a partition of one of its outputs: this state
+    /// accounts for all of them. 0 when there is none.
+    ///
+    /// # Errors
+    /// The store is damaged; the task will rebuild it.
+    pub fn sent(&self, topic: &str, partition: u32) -> Result<u64, state_store::Error> {
+        progress::sent(self.store, topic, partition)
     }
 }

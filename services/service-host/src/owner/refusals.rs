@@ -13,7 +13,7 @@ pub fn unreadable(what: &'static str, error: &impl std::error::Error) -> Problem
 }
 
 /// What a caller is told of a store that failed: its task rebuilds it, which takes a moment.
-pub(super) fn damaged(store: StoreId, error: &impl std::error::Error) -> Problem {
+pub(crate) fn damaged(store: StoreId, error: &impl std::error::Error) -> Problem {
     tracing::warn!(store = store.name(), error = %Chain(error), "store is damaged, its task will rebuild it");
     Problem::new(Code::Unavailable, "PARTITION_REBALANCING", "the partition is being restored")
         .retry_after(Duration::from_secs(1))

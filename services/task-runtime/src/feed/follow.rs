@@ -1,0 +1,131 @@
+//! Reading a partition of a feed from the log: which records are events, which are repeats, and what must not be.
+
+use std::time::Duration;
+
+use event_log::{Error, FetchFrom, FetchLimits, Offset, StoredRecord};
+
+use super::{Channel, Event, Feed, FeedError, FeedPosition, Place, Shared};
+use crate::Source;
+
+/// Longest wait of one fetch: records end it.
+const WAIT: Duration = Duration::from_secs(30);
+/// Pauses while the log does not answer.
+const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// Reads from `at` on into the ring until somebody aborts it or the log has no more for these readers.
+pub(super) async fn run(feed: Feed, partition: u32, mut at: FeedPosition) {
+    let shared = &*feed.0;
+    let channel = &shared.partitions[partition as usize];
+    let mut pause = PAUSE;
+    let mut base = Base::Unknown;
+    loop {
+        match read(shared, channel, &mut at, &mut base, WAIT).await {
+            Ok(events) => {
+                pause = PAUSE;
+                channel.ring().push(base.take(), events, at);
+            }
+            Err(FeedError::Log(error)) if error.is_retryable() => {
+                tracing::warn!(partition = %channel.at, %error, "the feed is delayed");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PAUSE_MAX);
+            }
+            Err(error) => {
+                tracing::warn!(partition = %channel.at, %error, "the feed ends");
+                let mut ring = channel.ring();
+                // This very job must end by itself.
+                ring.follower = None;
+                ring.end(&error);
+                return;
+            }
+        }
+    }
+}
+
+/// Where the numbers in the log begin for a reader.
+///
+/// A position can have a higher number than the log at its offset: what a state accounts for may not be published yet. One
+/// who reads for others has to show these records too.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Base {
+    /// With the number of the position, whatever the log says.
+    OfPosition,
+    /// With the first record that comes, if that is less.
+    Unknown,
+    /// Here: found out just now.
+    Found(u64),
+}
+
+impl Base {
+    fn take(&mut self) -> Option<u64> {
+        match *self {
+            Self::Found(base) => {
+                *self = Self::OfPosition;
+                Some(base)
+            }
+            Self::OfPosition | Self::Unknown => None,
+        }
+    }
+}
+
+/// One fetch. Returns what is new in it and moves `at` behind it.
+pub(super) async fn read(
+    shared: &Shared,
+    channel: &Channel,
+    at: &mut FeedPosition,
+    base: &mut Base,
+    max_wait: Duration,
+) -> Result<Vec<Event>, FeedError> {
+    let from = [FetchFrom { partition: channel.at.clone(), offset: Offset(at.offset) }];
+    let limits = FetchLimits { max_bytes_per_partition: shared.config.fetch_bytes, max_wait };
+    let Some(fetched) = shared.log.fetch(&from, limits).await?.pop() else { return Ok(Vec::new()) };
+    let records = match fetched.result {
+        Ok(batch) => batch.records,
+        Err(Error::OffsetOutOfRange { earliest, .. }) => return Err(FeedError::Expired { earliest: earliest.0 }),
+        Err(error) => return Err(error.into()),
+    };
+    let mut events = Vec::with_capacity(records.len());
+    for stored in &records {
+        events.extend(event(shared, channel, at, base, stored)?);
+    }
+    Ok(events)
+}
+
+/// What a record is to readers who stand at `at`, which moves behind it.
+fn event(
+    shared: &Shared,
+    channel: &Channel,
+    at: &mut FeedPosition,
+    base: &mut Base,
+    stored: &StoredRecord,
+) -> Result<Option<Event>, FeedError> {
+    let StoredRecord { offset, record } = stored;
+    if offset.0 < at.offset {
+        return Ok(None);
+    }
+    // Only the task writes here; a record without its name comes from somewhere else and has no place in its order.
+    let Some(source) = Source::of(record).filter(|source| source.task == channel.task) else {
+        at.offset = offset.0 + 1;
+        return Ok(None);
+    };
+    if source.incarnation != at.incarnation {
+        return Err(FeedError::AnotherLife);
+    }
+    if *base == Base::Unknown {
+        at.sequence = at.sequence.min(source.sequence.saturating_sub(1));
+        *base = Base::Found(at.sequence);
+    }
+    if source.sequence > at.sequence + 1 {
+        tracing::error!(partition = %channel.at, %offset, sequence = source.sequence, seen = at.sequence, "records are missing");
+        return Err(FeedError::Expired { earliest: offset.0 });
+    }
+    at.offset = offset.0 + 1;
+    if source.sequence <= at.sequence {
+        return Ok(None);
+    }
+    at.sequence = source.sequence;
+    let place = Place { partition: channel.at.partition, sequence: source.sequence };
+    let content = (shared.decode)(record, place);
+    let key = record.key.clone().unwrap_or_default();
+    Ok(content.map(|content| Event { offset: offset.0, sequence: source.sequence, key, content }))
+}
