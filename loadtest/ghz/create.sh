@@ -4,7 +4,7 @@
 #
 #   loadtest/ghz/create.sh [GHZ FLAGS] [HOST:PORT]
 #
-# Needs ghz on PATH (tools/clients.sh ghz) and products p-0 to p-99 (loadtest setup).
+# Needs ghz on PATH (tools/clients.sh ghz) and the products and customers of `loadtest setup`.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 exec ghz --config create.json "$@"

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::machine;
-use crate::order::{Connections, End, Plan, Wait, follow};
+use crate::order::{CUSTOMERS, Connections, End, Plan, Wait, follow};
 use crate::report::{Figures, First, Output};
 
 /// Pause before an order is tried again.
@@ -79,7 +79,7 @@ async fn try_all(settings: &Settings) -> anyhow::Result<(Vec<u64>, Vec<u64>)> {
         timeout: Duration::from_secs(2),
         lines: 1,
         products: settings.products,
-        customers: 100_000,
+        customers: CUSTOMERS,
         seed: 1,
         prefix: format!("first-{:x}", machine::now_unix_ms()),
     };

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
-use loadtest::{disk, first, idle, run, setup, summary};
+use loadtest::{campaign, disk, first, idle, run, setup, summary};
 
 /// The driver shares the machine with what it measures: it must be cheap.
 #[global_allocator]
@@ -29,6 +29,11 @@ enum Command {
     First(first::Settings),
     /// Measures what one append with fsync costs in a folder, beside which a durable log must be judged.
     Disk(disk::Settings),
+    /// Does faults to a mesh under load, and judges what it promised: see docs/campaign.md.
+    Campaign {
+        #[command(subcommand)]
+        command: campaign::Command,
+    },
     /// Prints the results in these files as Markdown tables.
     Summary {
         /// Files that the other commands wrote with `--json`.
@@ -47,6 +52,7 @@ fn main() -> anyhow::Result<()> {
         Command::Idle(settings) => idle::command(&settings),
         Command::First(settings) => first::command(&settings),
         Command::Disk(settings) => disk::command(&settings),
+        Command::Campaign { command } => campaign::command(&command),
         Command::Summary { files, into } => summary::command(&files, into.as_deref()),
     }
 }

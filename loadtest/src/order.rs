@@ -14,8 +14,10 @@ use tonic::{Request, Status};
 
 use crate::arrivals::Draw;
 
+/// Customers of a run when nobody says how many: enough that hardly two orders of one are under way at a time.
+pub const CUSTOMERS: u64 = 10_000;
 /// Price of every piece in minor units, so low that no customer's session ever adds up to the fraud limit: with
-/// 100,000 customers and at most three pieces a line, a run may have hundreds of millions of orders.
+/// 10,000 customers and at most three pieces a line, a run may have hundreds of millions of orders.
 const UNIT_PRICE_MINOR: i64 = 1;
 /// Longest text of an error that is kept apart from others.
 const ERROR_CHARACTERS: usize = 100;
@@ -161,7 +163,7 @@ fn draw(plan: &Plan, number: u64) -> Order {
     });
     Order {
         order_id: format!("{}-{number:010}", plan.prefix),
-        customer_id: format!("c-{customer}"),
+        customer_id: customer_id(customer),
         lines: lines.collect(),
         ..Order::default()
     }
@@ -170,6 +172,11 @@ fn draw(plan: &Plan, number: u64) -> Order {
 /// Key of a product that [`crate::setup`] creates.
 pub(crate) fn product_id(number: u64) -> String {
     format!("p-{number}")
+}
+
+/// Key of a customer that [`crate::setup`] creates.
+pub(crate) fn customer_id(number: u64) -> String {
+    format!("c-{number}")
 }
 
 fn timed<M>(plan: &Plan, message: M) -> Request<M> {

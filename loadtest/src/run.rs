@@ -16,7 +16,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 
 use crate::arrivals::{Arrivals, Gaps, pace};
 use crate::machine;
-use crate::order::{Connections, Plan, Wait, follow};
+use crate::order::{CUSTOMERS, Connections, Plan, Wait, follow};
 use crate::process::{self, Usage};
 use crate::report::{Figures, Output, Run, Server, rounded};
 use crate::scrape::{self, Counters};
@@ -76,8 +76,8 @@ pub struct Settings {
     /// Products to order, as `loadtest setup` made them.
     #[arg(long, default_value_t = 1000)]
     pub products: u64,
-    /// Customers who order.
-    #[arg(long, default_value_t = 100_000)]
+    /// Customers who order, as `loadtest setup` made them.
+    #[arg(long, default_value_t = CUSTOMERS)]
     pub customers: u64,
     /// Decides who orders what, and the gaps of --poisson.
     #[arg(long, default_value_t = 1)]

@@ -1,8 +1,11 @@
-//! The products that runs order, with so much stock that none runs out. Doing it again changes nothing but the stock.
+//! The products that runs order, with so much stock that none runs out, and the customers who order them, without a credit
+//! limit. Doing it again changes nothing but the stock.
 
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
+use proto::customers::v1::customer_service_client::CustomerServiceClient;
+use proto::customers::v1::{CreateCustomerRequest, Customer};
 use proto::inventory::v1::inventory_service_client::InventoryServiceClient;
 use proto::inventory::v1::{Fulfilment, Product, SetStockRequest, UpsertProductRequest};
 use tokio::runtime::Builder;
@@ -11,9 +14,9 @@ use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
 use crate::machine;
-use crate::order::{channels, product_id};
+use crate::order::{CUSTOMERS, channels, customer_id, product_id};
 
-/// Products that are set up at a time.
+/// Products or customers that are set up at a time.
 const IN_FLIGHT: usize = 64;
 /// Pause before a call is tried again.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
@@ -35,6 +38,9 @@ pub struct Settings {
     /// How they get to the customer.
     #[arg(long, value_enum, default_value_t = Kind::Stock)]
     pub fulfilment: Kind,
+    /// How many customers: `c-0`, `c-1`, ... 0 for a mesh that does not require CREDIT.
+    #[arg(long, default_value_t = CUSTOMERS)]
+    pub customers: u64,
     /// How long a mesh that is still starting is waited for.
     #[arg(long, value_parser = humantime::parse_duration, default_value = "60s")]
     pub patience: Duration,
@@ -55,17 +61,18 @@ pub enum Kind {
 /// When the mesh does not answer in time, or refuses a product.
 pub fn command(settings: &Settings) -> anyhow::Result<()> {
     Builder::new_current_thread().enable_all().build()?.block_on(set_up(settings))?;
-    println!("{} products with {} pieces each", settings.products, settings.stock);
+    println!("{} products with {} pieces each, {} customers", settings.products, settings.stock, settings.customers);
     Ok(())
 }
 
-/// Creates the products and sets their stock.
+/// Creates the products, sets their stock, and creates the customers.
 ///
 /// # Errors
-/// When the mesh does not answer in time, or refuses a product.
+/// When the mesh does not answer in time, or refuses a product or a customer.
 pub async fn set_up(settings: &Settings) -> anyhow::Result<()> {
     let deadline = Instant::now() + settings.patience;
-    let client = InventoryServiceClient::new(connect(&settings.addr, deadline).await?);
+    let channel = connect(&settings.addr, deadline).await?;
+    let client = InventoryServiceClient::new(channel.clone());
     let prefix = format!("setup-{:x}", machine::now_unix_ms());
     let mut running = JoinSet::new();
     for number in 0..settings.products {
@@ -74,6 +81,13 @@ pub async fn set_up(settings: &Settings) -> anyhow::Result<()> {
         }
         let request_id = format!("{prefix}-{number}");
         running.spawn(one(client.clone(), number, request_id, settings.clone(), deadline));
+    }
+    let client = CustomerServiceClient::new(channel);
+    for number in 0..settings.customers {
+        if running.len() >= IN_FLIGHT {
+            finished(running.join_next().await)?;
+        }
+        running.spawn(customer(client.clone(), number, deadline));
     }
     while let Some(result) = running.join_next().await {
         finished(Some(result))?;
@@ -134,13 +148,25 @@ async fn one(
     Ok(())
 }
 
+async fn customer(client: CustomerServiceClient<Channel>, number: u64, deadline: Instant) -> anyhow::Result<()> {
+    let customer = Customer { customer_id: customer_id(number), ..Customer::default() };
+    // The same customer again is the one that is there, so that this needs no request id.
+    let request = CreateCustomerRequest { customer: Some(customer), request_id: String::new() };
+    retried(deadline, || {
+        let (mut client, request) = (client.clone(), timed(request.clone()));
+        async move { client.create_customer(request).await.map(drop) }
+    })
+    .await?;
+    Ok(())
+}
+
 fn timed<M>(message: M) -> Request<M> {
     let mut request = Request::new(message);
     request.set_timeout(CALL_TIMEOUT);
     request
 }
 
-/// Repeats a call that the mesh could not take yet. Its request id makes that harmless.
+/// Repeats a call that the mesh could not take yet. Each call here can be made twice.
 async fn retried<F>(deadline: Instant, mut call: impl FnMut() -> F) -> Result<(), Status>
 where
     F: Future<Output = Result<(), Status>>,

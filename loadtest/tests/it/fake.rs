@@ -1,11 +1,13 @@
-//! A server that takes orders and products as a mesh would, and can be told to stall, to fail or to reject.
+//! A server that takes orders, products and customers as a mesh would, and can be told to stall, to fail or to reject.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use proto::customers::v1::customer_service_server::{CustomerService, CustomerServiceServer};
+use proto::customers::v1::{self as customers};
 use proto::inventory::v1::inventory_service_server::{InventoryService, InventoryServiceServer};
 use proto::inventory::v1::{
     AddStockRequest, AddStockResponse, GetProductRequest, GetProductResponse, ListProductsRequest,
@@ -41,6 +43,8 @@ pub(crate) struct Fake {
     pub(crate) orders: Mutex<Vec<Order>>,
     /// Products that came in.
     pub(crate) products: Mutex<BTreeMap<String, Product>>,
+    /// Ids of customers that came in.
+    pub(crate) customers: Mutex<BTreeSet<String>>,
     calls: AtomicU64,
     /// One call at a time, as the owner of one partition serves them.
     turn: Semaphore,
@@ -54,11 +58,13 @@ pub(crate) async fn start(fault: Option<Fault>) -> (SocketAddr, Arc<Fake>) {
         fault,
         orders: Mutex::default(),
         products: Mutex::default(),
+        customers: Mutex::default(),
         calls: AtomicU64::new(0),
         turn: Semaphore::new(1),
     });
     let server = Server::builder()
         .add_service(OrderServiceServer::from_arc(fake.clone()))
+        .add_service(CustomerServiceServer::from_arc(fake.clone()))
         .add_service(InventoryServiceServer::from_arc(fake.clone()));
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
     (address, fake)
@@ -149,5 +155,66 @@ impl InventoryService for Fake {
 
     async fn add_stock(&self, _: Request<AddStockRequest>) -> Result<Response<AddStockResponse>, Status> {
         Err(Status::unimplemented("the driver sets stock"))
+    }
+}
+
+#[tonic::async_trait]
+impl CustomerService for Fake {
+    async fn create_customer(
+        &self,
+        request: Request<customers::CreateCustomerRequest>,
+    ) -> Result<Response<customers::CreateCustomerResponse>, Status> {
+        let customer = request.into_inner().customer.unwrap();
+        self.customers.lock().unwrap().insert(customer.customer_id);
+        Ok(Response::new(customers::CreateCustomerResponse::default()))
+    }
+
+    async fn update_customer(
+        &self,
+        _: Request<customers::UpdateCustomerRequest>,
+    ) -> Result<Response<customers::UpdateCustomerResponse>, Status> {
+        Err(Status::unimplemented("the driver only creates customers"))
+    }
+
+    async fn set_credit_limit(
+        &self,
+        _: Request<customers::SetCreditLimitRequest>,
+    ) -> Result<Response<customers::SetCreditLimitResponse>, Status> {
+        Err(Status::unimplemented("the driver only creates customers"))
+    }
+
+    async fn get_customer(
+        &self,
+        _: Request<customers::GetCustomerRequest>,
+    ) -> Result<Response<customers::GetCustomerResponse>, Status> {
+        Err(Status::unimplemented("the driver only creates customers"))
+    }
+
+    async fn list_customers(
+        &self,
+        _: Request<customers::ListCustomersRequest>,
+    ) -> Result<Response<customers::ListCustomersResponse>, Status> {
+        Err(Status::unimplemented("the driver only creates customers"))
+    }
+
+    async fn list_customer_orders(
+        &self,
+        _: Request<customers::ListCustomerOrdersRequest>,
+    ) -> Result<Response<customers::ListCustomerOrdersResponse>, Status> {
+        Err(Status::unimplemented("the driver only creates customers"))
+    }
+
+    async fn send_greeting(
+        &self,
+        _: Request<customers::SendGreetingRequest>,
+    ) -> Result<Response<customers::SendGreetingResponse>, Status> {
+        Err(Status::unimplemented("the driver only creates customers"))
+    }
+
+    async fn list_greetings(
+        &self,
+        _: Request<customers::ListGreetingsRequest>,
+    ) -> Result<Response<customers::ListGreetingsResponse>, Status> {
+        Err(Status::unimplemented("the driver only creates customers"))
     }
 }

@@ -1,4 +1,4 @@
-//! Products for a run, and the first order after a start.
+//! Products and customers for a run, and the first order after a start.
 
 use std::time::Duration;
 
@@ -8,13 +8,14 @@ use loadtest::{first, setup};
 use crate::fake::{self, Fault};
 
 #[tokio::test]
-async fn every_product_gets_its_stock_though_the_mesh_is_still_starting() {
+async fn every_product_gets_its_stock_and_every_customer_is_there_though_the_mesh_is_still_starting() {
     let (address, server) = fake::start(Some(Fault::Fail { below: 5 })).await;
     let settings = setup::Settings {
         addr: address.to_string(),
         products: 150,
         stock: 12,
         fulfilment: setup::Kind::Stock,
+        customers: 120,
         patience: Duration::from_secs(30),
     };
     for _ in 0..2 {
@@ -22,6 +23,7 @@ async fn every_product_gets_its_stock_though_the_mesh_is_still_starting() {
         let products = server.products.lock().unwrap();
         assert_eq!(products.len(), 150);
         assert!(products.values().all(|product| product.stock == 12));
+        assert_eq!(server.customers.lock().unwrap().len(), 120);
     }
 }
 
@@ -32,6 +34,7 @@ async fn a_mesh_that_never_answers_is_given_up() {
         products: 1,
         stock: 1,
         fulfilment: setup::Kind::Made,
+        customers: 1,
         patience: Duration::from_millis(100),
     };
     let error = setup::set_up(&settings).await.unwrap_err();

@@ -1,0 +1,161 @@
+//! The instances of the mesh as processes: started, killed, stopped and continued, each by its own process id.
+//!
+//! Always: an instance keeps its address, its name and its folder over all its lives; whatever runs when the campaign is
+//! dropped is killed.
+
+use std::fs::{File, OpenOptions};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How often a process is looked at that is to end.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// How instances are run.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    /// The program.
+    pub binary: PathBuf,
+    /// Where the brokers are; none for the whole mesh in one process on a log of its own.
+    pub brokers: Option<String>,
+    /// Partitions of every topic.
+    pub partitions: u32,
+    /// Further arguments.
+    pub arguments: Vec<String>,
+    /// Further settings of the environment.
+    pub environment: Vec<(String, String)>,
+}
+
+/// One instance.
+#[derive(Debug)]
+pub struct Instance {
+    /// Its name, which answers carry.
+    pub name: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+    folder: PathBuf,
+    launch: Launch,
+    child: Option<Child>,
+    /// How often it was started.
+    pub lives: u32,
+}
+
+impl Instance {
+    /// An instance with its data under `folder`. It does not run yet.
+    ///
+    /// # Errors
+    /// When the folder cannot be made, or there is no free port.
+    pub fn new(name: &str, folder: &Path, launch: &Launch) -> anyhow::Result<Self> {
+        let folder = folder.join(name);
+        std::fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        Ok(Self { name: name.to_owned(), address, folder, launch: launch.clone(), child: None, lives: 0 })
+    }
+
+    /// Starts it, unless it runs.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn start(&mut self) -> anyhow::Result<()> {
+        if self.child.is_some() {
+            return Ok(());
+        }
+        let log = OpenOptions::new().create(true).append(true).open(self.folder.join("log"))?;
+        let child = self.command(log)?.spawn();
+        self.child = Some(child.with_context(|| format!("{} cannot be started", self.launch.binary.display()))?);
+        self.lives += 1;
+        Ok(())
+    }
+
+    fn command(&self, log: File) -> anyhow::Result<Command> {
+        let Launch { binary, brokers, partitions, arguments, environment } = &self.launch;
+        let mut command = Command::new(binary);
+        match brokers {
+            None => command.args(["dev", "--sync", "os"]),
+            Some(brokers) => {
+                let address = self.address.to_string();
+                command.args(["serve", "--brokers", brokers, "--instance", &self.name, "--advertise", &address])
+            }
+        };
+        command.args(["--workshop", "1000", "--partitions", &partitions.to_string()]);
+        command.args(["--listen", &self.address.to_string(), "--data"]).arg(self.folder.join("data"));
+        command.args(arguments).envs(environment.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        Ok(command)
+    }
+
+    /// Where its data is.
+    pub fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    /// Whether it was started and has not ended by itself.
+    ///
+    /// # Errors
+    /// When it has ended by itself: nothing was done to it that it may die of.
+    pub fn look(&mut self) -> anyhow::Result<()> {
+        if let Some(child) = &mut self.child
+            && let Some(status) = child.try_wait()?
+        {
+            self.child = None;
+            bail!(
+                "instance {} ended by itself ({status}); its log is {}",
+                self.name,
+                self.folder.join("log").display()
+            );
+        }
+        Ok(())
+    }
+
+    /// Kills it as a power cut would.
+    ///
+    /// # Errors
+    /// When it cannot be waited for.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        if let Some(mut child) = self.child.take() {
+            child.kill()?;
+            child.wait()?;
+        }
+        Ok(())
+    }
+
+    /// Stops (SIGSTOP) or continues (SIGCONT) it.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn pause(&self, stop: bool) -> anyhow::Result<()> {
+        let Some(child) = &self.child else { return Ok(()) };
+        kill_process(Pid::from_child(child), if stop { Signal::STOP } else { Signal::CONT })?;
+        Ok(())
+    }
+
+    /// Asks it to leave, and waits until it has; kills it when that takes longer than `patience`.
+    ///
+    /// # Errors
+    /// When it cannot be waited for.
+    pub fn leave(&mut self, patience: Duration) -> anyhow::Result<Option<ExitStatus>> {
+        let Some(child) = &mut self.child else { return Ok(None) };
+        kill_process(Pid::from_child(child), Signal::TERM)?;
+        let begin = Instant::now();
+        while begin.elapsed() < patience {
+            if let Some(status) = child.try_wait()? {
+                self.child = None;
+                return Ok(Some(status));
+            }
+            std::thread::sleep(LOOK);
+        }
+        self.kill()?;
+        Ok(None)
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        // It may have ended already, and there is nobody to tell.
+        let _ = self.kill();
+    }
+}

@@ -1,0 +1,208 @@
+//! Does what the schedule says to instances and brokers, and undoes it.
+//!
+//! Always: after each fault everything runs again before the next one begins, and the history knows when each began.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+
+use super::broker::Kafka;
+use super::calls::Clients;
+use super::history::{Bound, Call, Recorder, What};
+use super::instances::{Instance, Launch};
+use super::proxy::Mode;
+use super::schedule::{Fault, Kind};
+
+/// How long an instance may take to answer after its start, and to leave.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// Between two looks whether an instance answers.
+const LOOK: Duration = Duration::from_millis(50);
+/// Times that connections are reset, and that an instance is stopped for a short time.
+const TIMES: usize = 3;
+/// A changelog with a leader.
+const CHANGELOG: &str = "orders-changelog";
+/// Session of the looks, apart from those of the clients.
+const SESSION: u64 = 3_000;
+
+/// The mesh under test.
+#[derive(Debug)]
+pub struct Mesh {
+    /// Its instances.
+    pub instances: Vec<Instance>,
+    /// Its brokers, unless it is one process with a log of its own.
+    pub kafka: Option<Kafka>,
+}
+
+impl Mesh {
+    /// Instances of one launch, named a, b, c.
+    ///
+    /// # Errors
+    /// When their folders cannot be made.
+    pub fn new(launch: &Launch, kafka: Option<Kafka>, count: usize, folder: &Path) -> anyhow::Result<Self> {
+        let names = ('a'..='z').take(count).map(String::from);
+        // One process is called what the mesh calls it by itself.
+        let names = names.map(|name| if launch.brokers.is_none() { "dev".to_owned() } else { name });
+        let instances = names.map(|name| Instance::new(&name, folder, launch)).collect::<Result<_, _>>()?;
+        Ok(Self { instances, kafka })
+    }
+
+    /// Starts everything.
+    ///
+    /// # Errors
+    /// When an instance cannot be started.
+    pub fn start(&mut self) -> anyhow::Result<()> {
+        self.instances.iter_mut().try_for_each(Instance::start)
+    }
+
+    /// Fails when an instance has ended by itself.
+    ///
+    /// # Errors
+    /// Names the instance.
+    pub fn look(&mut self) -> anyhow::Result<()> {
+        self.instances.iter_mut().try_for_each(Instance::look)
+    }
+
+    /// Waits until every instance answers.
+    ///
+    /// # Errors
+    /// When one does not, or has ended.
+    pub async fn is_whole(&mut self, clients: &Clients) -> anyhow::Result<()> {
+        for gateway in 0..self.instances.len() {
+            self.answers(gateway, clients).await?;
+        }
+        Ok(())
+    }
+
+    async fn answers(&mut self, gateway: usize, clients: &Clients) -> anyhow::Result<()> {
+        let begin = Instant::now();
+        let call = Call::GetProduct { product_id: "p-0".to_owned(), bound: Bound::Strong };
+        loop {
+            self.instances[gateway].look()?;
+            if clients.call(SESSION, gateway, &call, "", Duration::from_secs(2)).await.end.is_ok() {
+                return Ok(());
+            }
+            let name = &self.instances[gateway].name;
+            anyhow::ensure!(begin.elapsed() < PATIENCE, "instance {name} does not answer {PATIENCE:?} after the fault");
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Does one fault and undoes it.
+    ///
+    /// # Errors
+    /// When the mesh does not come back.
+    pub async fn suffer(&mut self, fault: Fault, clients: &Clients) -> anyhow::Result<()> {
+        tokio::time::sleep(Duration::from_millis(fault.after_ms)).await;
+        self.look()?;
+        let Fault { kind, target, .. } = fault;
+        let name = kind.takes_over().then(|| self.instances[target].name.clone());
+        let begun = |recorder: &Recorder| {
+            recorder.note(0, 0, What::Fault { name: kind.to_string(), target: name.clone() });
+        };
+        let span = Duration::from_millis(fault.for_ms);
+        match kind {
+            Kind::Kill | Kind::KillTwice | Kind::Pause | Kind::Flicker | Kind::Leave => {
+                self.on_instance(fault, clients, begun).await?;
+            }
+            Kind::KillAll => {
+                begun(clients.recorder());
+                self.instances.iter_mut().try_for_each(Instance::kill)?;
+                tokio::time::sleep(span).await;
+                self.start()?;
+            }
+            Kind::KillBroker | Kind::KillLeader => {
+                let kafka = self.kafka.as_ref().context("there are no brokers")?;
+                let node = match kind {
+                    Kind::KillLeader => kafka.leader(CHANGELOG, 0).await?,
+                    _ => target + 1,
+                };
+                begun(clients.recorder());
+                kafka.kill(node).await?;
+                tokio::time::sleep(span).await;
+                kafka.restart(node).await?;
+            }
+            Kind::PauseBroker | Kind::PauseBrokers => {
+                let kafka = self.kafka.as_ref().context("there are no brokers")?;
+                let nodes = 1..=kafka.proxies.len();
+                let nodes = nodes.filter(|node| kind == Kind::PauseBrokers || *node == target + 1).collect::<Vec<_>>();
+                begun(clients.recorder());
+                nodes.iter().try_for_each(|node| kafka.pause(*node, true))?;
+                tokio::time::sleep(span).await;
+                nodes.iter().try_for_each(|node| kafka.pause(*node, false))?;
+            }
+            Kind::Reset | Kind::Mute | Kind::LoseAnswers => {
+                begun(clients.recorder());
+                self.on_connections(fault).await?;
+            }
+        }
+        self.is_whole(clients).await?;
+        clients.recorder().note(0, 0, What::Healed);
+        Ok(())
+    }
+
+    async fn on_instance(&mut self, fault: Fault, clients: &Clients, begun: impl Fn(&Recorder)) -> anyhow::Result<()> {
+        let span = Duration::from_millis(fault.for_ms);
+        let instance = &mut self.instances[fault.target];
+        begun(clients.recorder());
+        match fault.kind {
+            Kind::Pause => {
+                instance.pause(true)?;
+                tokio::time::sleep(span).await;
+                instance.pause(false)?;
+            }
+            Kind::Flicker => {
+                for _ in 0..TIMES {
+                    instance.pause(true)?;
+                    tokio::time::sleep(span).await;
+                    instance.pause(false)?;
+                    tokio::time::sleep(span / 8).await;
+                }
+            }
+            Kind::Leave => {
+                // Waiting for a process blocks, and clients run on the same threads.
+                tokio::task::block_in_place(|| instance.leave(PATIENCE))?;
+                tokio::time::sleep(span).await;
+                instance.start()?;
+            }
+            _ => {
+                instance.kill()?;
+                tokio::time::sleep(span).await;
+                instance.start()?;
+                if fault.kind == Kind::KillTwice {
+                    tokio::time::sleep(span).await;
+                    instance.kill()?;
+                    instance.start()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn on_connections(&self, fault: Fault) -> anyhow::Result<()> {
+        let proxies = &self.kafka.as_ref().context("there are no brokers")?.proxies;
+        let span = Duration::from_millis(fault.for_ms);
+        if fault.kind == Kind::Reset {
+            for _ in 0..TIMES {
+                proxies.iter().for_each(super::proxy::Proxy::reset);
+                tokio::time::sleep(span).await;
+            }
+            return Ok(());
+        }
+        let proxy = &proxies[fault.target];
+        proxy.set(if fault.kind == Kind::Mute { Mode::Mute } else { Mode::LoseAnswers });
+        tokio::time::sleep(span).await;
+        proxy.set(Mode::Pass);
+        // Whatever waited in a connection that hung is of no use to anybody.
+        proxy.reset();
+        Ok(())
+    }
+
+    /// Asks all instances to leave, and waits until they have.
+    ///
+    /// # Errors
+    /// When they cannot be waited for.
+    pub fn leave(&mut self) -> anyhow::Result<()> {
+        self.instances.iter_mut().try_for_each(|instance| instance.leave(PATIENCE).map(drop))
+    }
+}

@@ -1,0 +1,188 @@
+//! What is done to the mesh, and when: drawn from a seed before the campaign, so that it can be read and repeated.
+
+use std::fmt;
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use crate::arrivals::Draw;
+
+/// Kinds of faults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// An instance is killed with -9, and started again.
+    Kill,
+    /// An instance is killed, started, and killed again while it recovers.
+    KillTwice,
+    /// All instances are killed at once, and started again.
+    KillAll,
+    /// An instance is stopped for longer than its session, and continued.
+    Pause,
+    /// An instance is stopped several times for less than its session.
+    Flicker,
+    /// An instance is told to leave, and comes back.
+    Leave,
+    /// A broker node is killed with -9, and started again.
+    KillBroker,
+    /// The broker node that leads a changelog is killed with -9, and started again.
+    KillLeader,
+    /// A broker node is stopped, and continued.
+    PauseBroker,
+    /// All broker nodes are stopped, and continued.
+    PauseBrokers,
+    /// All connections to all brokers are reset, three times.
+    Reset,
+    /// A broker node accepts connections and never answers.
+    Mute,
+    /// Requests reach a broker node, and its answers do not come back.
+    LoseAnswers,
+}
+
+impl Kind {
+    /// Those that need only one process and its own log.
+    pub const ALONE: [Self; 5] = [Self::Kill, Self::KillTwice, Self::Pause, Self::Flicker, Self::Leave];
+    /// How often each is drawn, of a hundred, when there are several instances and brokers.
+    const WEIGHTS: [(Self, u64); 13] = [
+        (Self::Kill, 28),
+        (Self::KillTwice, 8),
+        (Self::KillAll, 3),
+        (Self::Pause, 20),
+        (Self::Flicker, 4),
+        (Self::Leave, 12),
+        (Self::KillBroker, 4),
+        (Self::KillLeader, 4),
+        (Self::PauseBroker, 3),
+        (Self::PauseBrokers, 3),
+        (Self::Reset, 5),
+        (Self::Mute, 3),
+        (Self::LoseAnswers, 3),
+    ];
+
+    /// Whether it takes partitions from an instance.
+    pub fn takes_over(self) -> bool {
+        matches!(self, Self::Kill | Self::KillTwice | Self::Pause | Self::Leave)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.to_possible_value().expect("every kind has a name").get_name())
+    }
+}
+
+/// One fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fault {
+    /// What.
+    pub kind: Kind,
+    /// Whom: the number of the instance or broker node, from 0.
+    pub target: usize,
+    /// How long, in milliseconds.
+    pub for_ms: u64,
+    /// Quiet time before it, in milliseconds.
+    pub after_ms: u64,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "after {} ms: {} {} for {} ms", self.after_ms, self.kind, self.target, self.for_ms)
+    }
+}
+
+/// What a schedule is drawn from.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Decides everything.
+    pub seed: u64,
+    /// How many faults.
+    pub faults: u64,
+    /// Instances.
+    pub instances: usize,
+    /// Broker nodes; 0 without brokers.
+    pub brokers: usize,
+    /// Only these kinds, each as often; all with their weights when empty.
+    pub only: Vec<Kind>,
+    /// How long an instance must be stopped to lose its session, in milliseconds.
+    pub session_ms: u64,
+    /// Shortest quiet time between faults, in milliseconds.
+    pub quiet_ms: u64,
+}
+
+/// Draws the faults. The same plan gives the same faults.
+pub fn draw(plan: &Plan) -> Vec<Fault> {
+    (0..plan.faults).map(|n| one(plan, &mut Draw::new(plan.seed, 0xfa_0000 + n))).collect()
+}
+
+fn one(plan: &Plan, draw: &mut Draw) -> Fault {
+    let kind = kind(plan, draw);
+    let count = match kind {
+        Kind::KillBroker | Kind::KillLeader | Kind::PauseBroker | Kind::Mute | Kind::LoseAnswers => plan.brokers,
+        _ => plan.instances,
+    };
+    let target = usize::try_from(draw.below(count.max(1) as u64)).unwrap_or(0);
+    let for_ms = match kind {
+        // Down for less and for longer than a session: it comes back as itself, or to a mesh that has gone on.
+        Kind::Kill | Kind::KillAll | Kind::Leave => 200 + draw.below(plan.session_ms * 3 / 2),
+        Kind::KillTwice => 100 + draw.below(1_500),
+        Kind::Pause => plan.session_ms + plan.session_ms / 4 + draw.below(plan.session_ms / 2),
+        Kind::Flicker => plan.session_ms / 2 + draw.below(plan.session_ms / 4),
+        Kind::KillBroker | Kind::KillLeader => 500 + draw.below(4_000),
+        Kind::PauseBroker | Kind::PauseBrokers | Kind::Mute => 2_000 + draw.below(6_000),
+        Kind::Reset => 300,
+        Kind::LoseAnswers => 1_000 + draw.below(2_000),
+    };
+    Fault { kind, target, for_ms, after_ms: plan.quiet_ms + draw.below(plan.quiet_ms / 2 + 1) }
+}
+
+fn kind(plan: &Plan, draw: &mut Draw) -> Kind {
+    let pick = |kinds: &[Kind], draw: &mut Draw| {
+        let at = usize::try_from(draw.below(kinds.len() as u64)).unwrap_or(0);
+        kinds[at]
+    };
+    if !plan.only.is_empty() {
+        return pick(&plan.only, draw);
+    }
+    if plan.brokers == 0 {
+        return pick(&Kind::ALONE, draw);
+    }
+    let mut left = draw.below(Kind::WEIGHTS.iter().map(|(_, weight)| weight).sum());
+    for (kind, weight) in Kind::WEIGHTS {
+        match left.checked_sub(weight) {
+            Some(rest) => left = rest,
+            None => return kind,
+        }
+    }
+    Kind::Kill
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(seed: u64, brokers: usize) -> Plan {
+        Plan { seed, faults: 400, instances: 3, brokers, only: Vec::new(), session_ms: 6_000, quiet_ms: 8_000 }
+    }
+
+    #[test]
+    fn the_same_seed_draws_the_same_faults_and_another_draws_others() {
+        assert_eq!(draw(&plan(7, 3)), draw(&plan(7, 3)));
+        assert_ne!(draw(&plan(7, 3)), draw(&plan(8, 3)));
+    }
+
+    #[test]
+    fn every_kind_is_drawn_and_none_that_needs_brokers_without_them() {
+        let kinds =
+            |brokers| draw(&plan(1, brokers)).iter().map(|fault| fault.kind).collect::<std::collections::BTreeSet<_>>();
+        assert_eq!(kinds(3).len(), Kind::WEIGHTS.len());
+        assert!(kinds(0).iter().all(|kind| Kind::ALONE.contains(kind)));
+        assert!(draw(&plan(1, 3)).iter().all(|fault| fault.target < 3));
+    }
+
+    #[test]
+    fn a_pause_outlasts_the_session() {
+        let faults = draw(&plan(3, 3));
+        assert!(faults.iter().filter(|fault| fault.kind == Kind::Pause).all(|fault| fault.for_ms > 6_000));
+        assert!(faults.iter().filter(|fault| fault.kind == Kind::Flicker).all(|fault| fault.for_ms < 6_000));
+    }
+}
