@@ -72,7 +72,7 @@ impl Appends {
         }
         let (queue, appends) = mpsc::channel(QUEUE_MAX);
         queues.insert(partition.clone(), queue.clone());
-        tokio::spawn(Job::new(self.producer.clone(), partition.clone(), appends).run());
+        self.producer.cluster().runtime.spawn(Job::new(self.producer.clone(), partition.clone(), appends).run());
         Ok(queue)
     }
 

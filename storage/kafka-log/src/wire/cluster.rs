@@ -9,8 +9,10 @@ use std::time::Duration;
 use event_log::{TopicName, TopicPartition};
 use kafka_protocol::messages::{MetadataRequest, MetadataResponse};
 use kafka_protocol::protocol::Request;
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{Connection, Dial, Error};
 use crate::config::Config;
@@ -54,6 +56,9 @@ impl Metadata {
 /// The brokers of one configuration.
 #[derive(Debug)]
 pub(crate) struct Cluster {
+    /// The runtime that the log was connected on. Callers may come from others, which need not know sockets and may be
+    /// busy: connections are made, and what goes on by itself runs, on this one.
+    pub(crate) runtime: Handle,
     dial: Dial,
     pub(crate) config: Arc<Config>,
     known: Mutex<(Arc<Metadata>, Instant)>,
@@ -68,6 +73,7 @@ impl Cluster {
     /// Asks the brokers of the configuration who they are.
     pub(crate) async fn connect(dial: Dial, config: Arc<Config>) -> Result<Self, Error> {
         let cluster = Self {
+            runtime: Handle::current(),
             dial,
             known: Mutex::new((Arc::default(), Instant::now())),
             asking: tokio::sync::Mutex::default(),
@@ -155,7 +161,7 @@ impl Cluster {
             }
             let permit = self.permits.clone().try_acquire_owned();
             let permit = permit.map_err(|_| Error::Exhausted(self.config.connections_max))?;
-            let mut connection = self.dial.connect(broker).await?;
+            let mut connection = self.open(broker).await?;
             let result = connection.call(request, versions).await;
             self.give_back(connection, permit, result)
         };
@@ -165,6 +171,13 @@ impl Cluster {
             self.forget_idle(broker);
             Err(Error::Timeout { broker: broker.to_owned(), after: within })
         })
+    }
+
+    async fn open(&self, broker: &str) -> Result<Connection, Error> {
+        let (dial, address) = (self.dial.clone(), broker.to_owned());
+        let opening = AbortOnDropHandle::new(self.runtime.spawn(async move { dial.connect(&address).await }));
+        let ended = || Error::Io { broker: broker.to_owned(), source: std::io::ErrorKind::Interrupted.into() };
+        opening.await.unwrap_or_else(|_| Err(ended()))
     }
 
     fn take_idle(&self, broker: &str) -> Option<(Connection, OwnedSemaphorePermit)> {

@@ -19,7 +19,7 @@ use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::PartitionData;
 use kafka_protocol::messages::{FetchRequest, FetchResponse};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::batches;
 use super::cluster::{Cluster, Led};
@@ -32,9 +32,9 @@ const ANSWER_BYTES_MAX: i32 = 48 << 20;
 /// Requests that wait without an owner, and how long they are kept for the fetch that they belong to.
 const PARKED_MAX: usize = 512;
 const PARKED_FOR: Duration = Duration::from_secs(6);
-/// How often a partition is looked for at other brokers within one fetch, and the first pause before.
-const MOVES_MAX: u32 = 4;
+/// First and longest pause before a partition that moved is looked for.
 const PAUSE: Duration = Duration::from_millis(20);
+const PAUSE_MAX: Duration = Duration::from_millis(500);
 
 type Answer = Result<FetchResponse, super::Error>;
 /// What makes two requests the same: the broker, the partitions with their offsets, the limit of bytes.
@@ -98,13 +98,17 @@ pub(crate) async fn fetch(
     let deadline = Instant::now() + limits.max_wait;
     let positions: Vec<_> = from.iter().map(|from| (from.partition.clone(), from.offset)).collect();
     let bytes = limits.max_bytes_per_partition.clamp(1, PARTITION_BYTES_MAX);
-    let mut fetching = Fetching { cluster, shared, bytes, deadline, positions, found: BTreeMap::new(), moves: 0 };
+    let mut fetching = Fetching { cluster, shared, bytes, deadline, positions, found: BTreeMap::new(), moving: None };
     while !from.is_empty() {
         let placed = fetching.place().await;
         let moved = fetching.round(placed).await;
-        if !moved.is_empty() {
+        if !moved.is_empty() && fetching.found.is_empty() {
             fetching.follow(moved).await;
         } else if !fetching.found.is_empty() || Instant::now() >= deadline {
+            if !moved.is_empty() {
+                // The next fetch finds them, and does not keep waiting what is there already.
+                fetching.look_again();
+            }
             let found = fetching.found.into_iter();
             return found.map(|(at, result)| Fetched { partition: from[at].partition.clone(), result }).collect();
         }
@@ -122,7 +126,8 @@ struct Fetching<'a> {
     /// Moves on over offsets that a compacted topic no longer has.
     positions: Vec<(TopicPartition, Offset)>,
     found: BTreeMap<usize, Result<FetchedBatch, Error>>,
-    moves: u32,
+    /// Since when partitions have been looked for in vain, and the next pause.
+    moving: Option<(Instant, Duration)>,
 }
 
 /// Partitions that each broker leads.
@@ -215,10 +220,11 @@ impl Fetching<'_> {
         }
         let (tell, waiting) = oneshot::channel();
         let (cluster, broker, request) = (self.cluster.clone(), broker.to_owned(), self.request(partitions, wait));
-        tokio::spawn(async move {
+        let asking = async move {
             // Nobody may be left to hear it.
             let _ = tell.send(cluster.ask(&broker, &request, 4..=12, within).await);
-        });
+        };
+        drop(self.cluster.runtime.spawn(asking));
         (key, waiting)
     }
 
@@ -261,8 +267,7 @@ impl Fetching<'_> {
                     self.found.insert(*at, Err(Error::Unavailable(why.clone())));
                 }
                 // The caller will try again; it should not be led to the same broker if there is a better one.
-                let cluster = self.cluster.clone();
-                tokio::spawn(async move { drop(cluster.refresh(Instant::now()).await) });
+                self.look_again();
                 return;
             }
         };
@@ -277,6 +282,12 @@ impl Fetching<'_> {
                 self.absorb_partition(broker, at, data, moved).await;
             }
         }
+    }
+
+    /// Has the brokers asked who leads what, without waiting for it.
+    fn look_again(&self) {
+        let cluster = self.cluster.clone();
+        drop(self.cluster.runtime.spawn(async move { drop(cluster.refresh(Instant::now()).await) }));
     }
 
     async fn absorb_partition(&mut self, broker: &str, at: usize, data: PartitionData, moved: &mut Vec<usize>) {
@@ -317,18 +328,19 @@ impl Fetching<'_> {
         self.found.insert(at, result);
     }
 
-    /// Looks where partitions went, a few times.
+    /// Looks where partitions went, as long as one call may take.
     async fn follow(&mut self, moved: Vec<usize>) {
-        self.moves += 1;
-        if self.moves > MOVES_MAX {
+        let begun = Instant::now();
+        let (since, pause) = *self.moving.get_or_insert((begun, PAUSE));
+        if since.elapsed() > self.cluster.config.operation_timeout {
             for at in moved {
                 let why = format!("{}: no leader is found", self.positions[at].0);
                 self.found.insert(at, Err(Error::Unavailable(why)));
             }
             return;
         }
-        let begun = Instant::now();
-        tokio::time::sleep(PAUSE * (1 << self.moves)).await;
+        sleep(pause).await;
+        self.moving = Some((since, (pause * 2).min(PAUSE_MAX)));
         if let Err(error) = self.cluster.refresh(begun).await {
             tracing::debug!(error = super::chain(&error), "no broker says who leads");
         }
