@@ -24,6 +24,12 @@ pub(crate) struct Route {
     pub(crate) generated: Option<HeaderValue>,
 }
 
+/// Where the key stands in this message: at its path, or at the other one when nothing stands there.
+pub(crate) fn key_path<'a>(path: &'a FieldPath, alternative: Option<&'a FieldPath>, message: &[u8]) -> &'a FieldPath {
+    let is_empty = |path: &FieldPath| matches!(find(message, &path.numbers), Ok(None | Some(b"")));
+    alternative.filter(|_| is_empty(path)).unwrap_or(path)
+}
+
 /// Finds the partition of a call.
 ///
 /// A key that is missing goes on with the empty key: its owner refuses it together with everything else that is wrong

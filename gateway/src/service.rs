@@ -16,7 +16,7 @@ use tonic::body::Body;
 
 use crate::deadline::Deadline;
 use crate::forward::{Forward, Outgoing};
-use crate::key::route;
+use crate::key::{key_path, route};
 use crate::message::{Memory, Message, UNSUPPORTED_COMPRESSION, framed};
 use crate::scan::find;
 use crate::table::{Method, Routing, Table};
@@ -146,8 +146,8 @@ impl Shared {
             repeatable: method.no_side_effects || has_request_id,
         };
         match &method.routing {
-            Routing::Key { path, generate } => {
-                let key = (path, *generate);
+            Routing::Key { path, alternative, generate } => {
+                let key = (key_path(path, alternative.as_ref(), message.payload()), *generate);
                 let to = route(method, key, &call.headers, message.payload(), self.forward.owners())?;
                 if let Some(generated) = to.generated {
                     call.headers.insert(headers::GENERATED_KEY, generated);

@@ -29,7 +29,12 @@ pub(crate) struct FieldPath {
 #[derive(Debug)]
 pub(crate) enum Routing {
     /// The owner of the key.
-    Key { path: FieldPath, generate: bool },
+    Key {
+        path: FieldPath,
+        /// Holds the key when there is none at `path`.
+        alternative: Option<FieldPath>,
+        generate: bool,
+    },
     /// All, page by page.
     AllPartitions(ListShape),
 }
@@ -122,7 +127,14 @@ impl Annotations {
         let routing = match (text(routing, "key"), flag(routing, "all_partitions")) {
             (key, false) if !key.is_empty() => {
                 let path = key_path(&request, &key).ok_or_else(|| refuse("its key is no text field of the request"))?;
-                Routing::Key { path, generate: flag(routing, "generate_key") }
+                let alternative = match text(routing, "alternative_key") {
+                    none if none.is_empty() => None,
+                    other => Some(
+                        key_path(&request, &other)
+                            .ok_or_else(|| refuse("its other key is no text field of the request"))?,
+                    ),
+                };
+                Routing::Key { path, alternative, generate: flag(routing, "generate_key") }
             }
             (key, true) if key.is_empty() && !method.is_server_streaming() => {
                 let shape = list_shape(&request, &method.output());
@@ -200,8 +212,12 @@ mod tests {
         assert_eq!(create.role, "orders");
         assert!(!create.no_side_effects);
         assert_eq!(create.request_id, Some(14));
-        let Routing::Key { path, generate: true } = &create.routing else { panic!("{:?}", create.routing) };
+        let Routing::Key { path, alternative: None, generate: true } = &create.routing else { panic!("{:?}", create.routing) };
         assert_eq!(path, &FieldPath { text: "order.order_id".to_owned(), numbers: vec![1, 1] });
+
+        let outcome = table.get("/ordermesh.catalog.v1.CatalogService/GetCommandOutcome").unwrap();
+        let Routing::Key { alternative: Some(other), .. } = &outcome.routing else { panic!("{:?}", outcome.routing) };
+        assert_eq!(other, &FieldPath { text: "book_id".to_owned(), numbers: vec![3] });
 
         let list = table.get("/ordermesh.inventory.v1.InventoryService/ListProducts").unwrap();
         assert!(list.no_side_effects);

@@ -6,6 +6,14 @@
 /// The compiled `.proto` files with imports, custom options and comments: a serialised `google.protobuf.FileDescriptorSet`.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ordermesh.bin"));
 
+/// Authors, books and book cards.
+pub mod catalog {
+    /// Version 1.
+    pub mod v1 {
+        tonic::include_proto!("ordermesh.catalog.v1");
+    }
+}
+
 /// Types that several areas share.
 pub mod common {
     /// Version 1.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use prost::Message;
+use proto::catalog::v1::GetCommandOutcomeRequest;
 use proto::orders::v1::{CreateOrderRequest, GetOrderRequest, Order};
 
 use super::*;
@@ -28,8 +29,10 @@ impl Owners for Partitions {
 
 fn routed(method: &str, header: Option<&str>, message: &[u8], partitions: u32) -> Result<Route, Problem> {
     let table = Table::new(proto::FILE_DESCRIPTOR_SET).unwrap();
-    let method = table.get(&format!("/ordermesh.orders.v1.OrderService/{method}")).unwrap();
-    let Routing::Key { path, generate } = &method.routing else { panic!("{method:?} has no key") };
+    let service = if method == "GetCommandOutcome" { "catalog.v1.CatalogService" } else { "orders.v1.OrderService" };
+    let method = table.get(&format!("/ordermesh.{service}/{method}")).unwrap();
+    let Routing::Key { path, alternative, generate } = &method.routing else { panic!("{method:?} has no key") };
+    let path = key_path(path, alternative.as_ref(), message);
     let header = header.map(|key| (http::HeaderName::from_static(headers::KEY), HeaderValue::from_str(key).unwrap()));
     route(method, (path, *generate), &HeaderMap::from_iter(header), message, &Partitions(partitions))
 }
@@ -45,6 +48,24 @@ fn create(order_id: &str, request_id: &str) -> Vec<u8> {
 
 fn of(key: &str) -> u32 {
     Partitions(7).partition_of(key.as_bytes())
+}
+
+#[test]
+fn a_method_with_two_kinds_of_key_goes_where_the_one_that_is_there_says() {
+    let outcome = |code: &str, book_id: &str| {
+        let (code, book_id) = (code.to_owned(), book_id.to_owned());
+        GetCommandOutcomeRequest { request_id: "r".to_owned(), code, book_id, consistency: None }.encode_to_vec()
+    };
+    let to = |key: &str| Ok(Route { partition: of(key), generated: None });
+    assert_eq!(routed("GetCommandOutcome", None, &outcome("ada", ""), 7), to("ada"));
+    assert_eq!(routed("GetCommandOutcome", None, &outcome("", "b-1"), 7), to("b-1"));
+    // Its owner refuses both and neither.
+    assert_eq!(routed("GetCommandOutcome", None, &outcome("ada", "b-1"), 7), to("ada"));
+    assert_eq!(routed("GetCommandOutcome", None, &outcome("", ""), 7), to(""));
+    let field = |problem: Problem| problem.violations[0].field.clone();
+    let header = routed("GetCommandOutcome", Some("other"), &outcome("", "b-1"), 7);
+    assert_eq!(field(header.unwrap_err()), headers::KEY);
+    assert!(routed("GetCommandOutcome", None, b"\xff", 7).is_err());
 }
 
 #[test]

@@ -23,6 +23,10 @@ fn is_list(method: &MethodDescriptor) -> bool {
     method.name().starts_with("List")
 }
 
+fn is_watch(method: &MethodDescriptor) -> bool {
+    method.name().starts_with("Watch")
+}
+
 fn text(message: &DynamicMessage, field: &str) -> String {
     message.get_field_by_name(field).unwrap().as_str().unwrap().to_owned()
 }
@@ -59,10 +63,11 @@ fn every_method_has_a_key_or_asks_all_partitions() {
         let routing = routing(&method).unwrap_or_else(|| panic!("{name} has no routing"));
         let (key, all) = (text(&routing, "key"), flag(&routing, "all_partitions"));
         assert!(key.is_empty() == all, "{name} has either a key or all partitions");
-        assert_eq!(all, is_list(&method), "{name}: a list, and only a list, asks all partitions");
+        let may_ask_all = is_list(&method) || is_watch(&method) && key.is_empty();
+        assert_eq!(all, may_ask_all, "{name}: lists, and watches without a key, ask all partitions");
         assert!(!flag(&routing, "generate_key") || !key.is_empty(), "{name}: only a key can be made");
-        if !key.is_empty() {
-            let field = follow(&method.input(), &key).unwrap_or_else(|| panic!("{name} has no field {key}"));
+        for key in [key, text(&routing, "alternative_key")].iter().filter(|key| !key.is_empty()) {
+            let field = follow(&method.input(), key).unwrap_or_else(|| panic!("{name} has no field {key}"));
             assert!(field.kind() == Kind::String && !field.is_list(), "{name}: {key} is one string");
         }
     }
@@ -111,10 +116,20 @@ fn fields_that_mean_the_same_have_the_same_number_everywhere() {
             |message: &MessageDescriptor, name: &str| message.get_field_by_name(name).map(|field| field.number());
         let name = method.full_name().to_owned();
         let reads = ["Get", "List"].iter().any(|verb| method.name().starts_with(verb));
+        let changes = !reads && !is_watch(&method);
         assert_eq!(number(&request, "consistency"), reads.then_some(13), "{name} consistency");
-        assert_eq!(number(&request, "request_id"), (!reads).then_some(14), "{name} request_id");
+        assert_eq!(method.is_server_streaming(), is_watch(&method), "{name}: watches, and nothing else, are streams");
+        // The gateway puts tokens of partitions into the place of its own.
+        assert_eq!(number(&request, "snapshot"), is_watch(&method).then_some(10), "{name} snapshot");
+        assert_eq!(number(&request, "resume_token"), is_watch(&method).then_some(11), "{name} resume_token");
+        let told = ["changes", "resume_token", "snapshot_complete"].map(|field| number(&response, field));
+        assert_eq!(told, [2, 3, 4].map(|number| is_watch(&method).then_some(number)), "{name} messages");
+        // Where the request_id of an earlier command is what the call asks for, it is no id of the call itself.
+        if method.name() != "GetCommandOutcome" {
+            assert_eq!(number(&request, "request_id"), changes.then_some(14), "{name} request_id");
+        }
         assert!(number(&request, "wait_for").is_none_or(|number| number == 15), "{name} wait_for");
-        assert_eq!(number(&response, "consistency_token"), (!reads).then_some(14), "{name} consistency_token");
+        assert_eq!(number(&response, "consistency_token"), changes.then_some(14), "{name} consistency_token");
         assert_eq!(number(&response, "served_by"), Some(if is_list(&method) { 4 } else { 15 }), "{name} served_by");
         assert_eq!(request.name(), format!("{}Request", method.name()));
         assert_eq!(response.name(), format!("{}Response", method.name()));
