@@ -13,6 +13,7 @@ mod message;
 mod owners;
 mod scan;
 mod service;
+mod streams;
 mod table;
 mod upstream;
 

@@ -23,6 +23,11 @@ impl<'a> Fields<'a> {
         Self(message)
     }
 
+    /// What has not been read yet.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.0
+    }
+
     fn varint(&mut self) -> Result<u64, Malformed> {
         let mut value = 0_u64;
         for (i, byte) in self.0.iter().copied().enumerate().take(10) {

@@ -20,7 +20,7 @@ use crate::key::{key_path, route};
 use crate::message::{Memory, Message, UNSUPPORTED_COMPRESSION, framed};
 use crate::scan::find;
 use crate::table::{Method, Routing, Table};
-use crate::{Config, LocalOwner, Owners, StartError, list};
+use crate::{Config, LocalOwner, Owners, StartError, list, streams};
 
 /// Services whose names begin like this are gRPC's own, such as health and reflection.
 const OPERATIONS: &str = "/grpc.";
@@ -30,8 +30,8 @@ const OPERATIONS: &str = "/grpc.";
 pub struct Gateway(Arc<Shared>);
 
 struct Shared {
-    table: Table,
-    forward: Forward,
+    table: Arc<Table>,
+    forward: Arc<Forward>,
     /// Answers gRPC's own services.
     operations: LocalOwner,
     memory: Memory,
@@ -66,8 +66,8 @@ impl Gateway {
         let Setup { config, message_bytes_max, descriptors, owners, operations, draining } = setup;
         config.check(message_bytes_max).map_err(StartError::Config)?;
         Ok(Self(Arc::new(Shared {
-            table: Table::new(descriptors)?,
-            forward: Forward::new(owners, &config),
+            table: Arc::new(Table::new(descriptors)?),
+            forward: Arc::new(Forward::new(owners, &config)),
             operations,
             memory: Memory::new(config.request_bytes_max),
             message_bytes_max,
@@ -152,13 +152,31 @@ impl Shared {
                 if let Some(generated) = to.generated {
                     call.headers.insert(headers::GENERATED_KEY, generated);
                 }
-                deadline.limit("waiting for the owner", self.forward.send(&call, to.partition)).await?
+                let answer = deadline.limit("waiting for the owner", self.forward.send(&call, to.partition)).await?;
+                if method.server_streaming {
+                    return answer.map(|answer| streams::pass(answer, self.draining.clone()));
+                }
+                answer
             }
             Routing::AllPartitions(shape) => {
                 // The owners' pages are joined as bytes, so that they must not be compressed.
                 call.headers.remove(GRPC_ACCEPT_ENCODING);
                 let page = list::list(&self.forward, &call, shape, message.payload(), self.config.page_bytes_max);
                 Ok(answer_of(deadline.limit("listing", page).await??))
+            }
+            Routing::AllStreams(shape) => {
+                call.headers.remove(GRPC_ACCEPT_ENCODING);
+                let call = streams::Call {
+                    forward: self.forward.clone(),
+                    table: self.table.clone(),
+                    path: method.uri.path().to_owned(),
+                    shape: *shape,
+                    headers: call.headers,
+                    request: bytes::Bytes::copy_from_slice(message.payload()),
+                    deadline,
+                    draining: self.draining.clone(),
+                };
+                streams::merge(call).await
             }
         }
     }

@@ -37,6 +37,17 @@ pub(crate) enum Routing {
     },
     /// All, page by page.
     AllPartitions(ListShape),
+    /// All, as one stream.
+    AllStreams(StreamShape),
+}
+
+/// Field numbers of a watch's request and response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StreamShape {
+    /// `resume_token` of the request.
+    pub(crate) request_token: u32,
+    pub(crate) resume_token: u32,
+    pub(crate) snapshot_complete: u32,
 }
 
 /// Field numbers of a list's request and response.
@@ -140,7 +151,11 @@ impl Annotations {
                 let shape = list_shape(&request, &method.output());
                 Routing::AllPartitions(shape.ok_or_else(|| refuse("it does not have the fields of a list"))?)
             }
-            _ => return Err(refuse("it needs either a key or all_partitions, and lists are unary")),
+            (key, true) if key.is_empty() => {
+                let shape = stream_shape(&request, &method.output());
+                Routing::AllStreams(shape.ok_or_else(|| refuse("it does not have the fields of a watch"))?)
+            }
+            _ => return Err(refuse("it needs either a key or all_partitions")),
         };
         let level = method.method_descriptor_proto().options.as_ref().map(|options| options.idempotency_level());
         Ok(Method {
@@ -201,6 +216,15 @@ fn list_shape(request: &MessageDescriptor, response: &MessageDescriptor) -> Opti
     })
 }
 
+fn stream_shape(request: &MessageDescriptor, response: &MessageDescriptor) -> Option<StreamShape> {
+    let number = |message: &MessageDescriptor, name: &str| Some(message.get_field_by_name(name)?.number());
+    Some(StreamShape {
+        request_token: number(request, "resume_token")?,
+        resume_token: number(response, "resume_token")?,
+        snapshot_complete: number(response, "snapshot_complete")?,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,7 +236,9 @@ mod tests {
         assert_eq!(create.role, "orders");
         assert!(!create.no_side_effects);
         assert_eq!(create.request_id, Some(14));
-        let Routing::Key { path, alternative: None, generate: true } = &create.routing else { panic!("{:?}", create.routing) };
+        let Routing::Key { path, alternative: None, generate: true } = &create.routing else {
+            panic!("{:?}", create.routing)
+        };
         assert_eq!(path, &FieldPath { text: "order.order_id".to_owned(), numbers: vec![1, 1] });
 
         let outcome = table.get("/ordermesh.catalog.v1.CatalogService/GetCommandOutcome").unwrap();

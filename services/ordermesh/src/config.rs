@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use embedded_broker::SyncPolicy;
 use serde::{Deserialize, Serialize};
+use service_host::WatchConfig;
 use service_host::config::{LimitsConfig, ListenConfig, LogConfig, TelemetryConfig};
 
 /// Everything that can be chosen.
@@ -31,6 +32,8 @@ pub struct Config {
     pub tasks: TasksConfig,
     /// The gateway.
     pub gateway: gateway::Config,
+    /// Watches.
+    pub watches: WatchConfig,
     /// Orders.
     pub orders: orders::Config,
     /// Validation.
@@ -132,6 +135,7 @@ impl Default for Config {
             inventory: inventory::Config::default(),
             customers: customers::Config::default(),
             // One process is for trying things out: orders shall flow without anyone typing reports.
+            watches: WatchConfig::default(),
             manufacturing: manufacturing::Config { items_per_second: 1, ..manufacturing::Config::default() },
             shipping: shipping::Config::default(),
             payments: payments::Config::default(),
@@ -232,6 +236,7 @@ impl Config {
         self.notifications.check()
     }
 }
+        self.watches.check()?;
 
 /// Partitions cost files, memory and a task for each service.
 const PARTITIONS_MAX: usize = 1_000;

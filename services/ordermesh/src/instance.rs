@@ -7,7 +7,7 @@ use std::time::Duration;
 use embedded_broker::EmbeddedLog;
 use gateway::{Gateway, LocalOwner};
 use notifications::Courier;
-use service_host::{Clock, Drained, Health, Server};
+use service_host::{Clock, Drained, Health, Server, Watches};
 use state_store::Stores;
 use task_runtime::{Runtime, SharedTracer, Start, Storage, TaskState};
 use tokio::net::TcpListener;
@@ -112,7 +112,8 @@ impl Instance {
         let courier = tokio::spawn(courier.run(courier_stop.clone()));
 
         let shutdown = CancellationToken::new();
-        let roles = Roles::new(&config, &runtime);
+        let watches = Watches::new(config.watches.clone(), Arc::new(log.clone()), config.mesh.partitions);
+        let roles = Roles::new(&config, &runtime, &watches);
         let services = roles.services();
         let (health, operations) = service_host::diagnostics::routes().await;
         let gateway = Gateway::new(gateway::Setup {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use event_log::partition_for_key;
 use gateway::{LocalOwner, NoOwner, Owner, Owners};
 use http::{Request, Response};
-use service_host::KeyName;
+use service_host::{KeyName, Watches};
 use task_runtime::{Definition, Runtime, Work};
 use tonic::body::Body;
 use tonic::server::NamedService;
@@ -39,19 +39,19 @@ pub(crate) struct Roles {
 
 impl Roles {
     /// Puts the gRPC services before the tasks of a runtime that was started with [`definitions`].
-    pub(crate) fn new(config: &Config, runtime: &Runtime) -> Self {
+    pub(crate) fn new(config: &Config, runtime: &Runtime, watches: &Watches) -> Self {
         let mut roles = Self { partitions: config.mesh.partitions, owners: HashMap::new(), services: Vec::new() };
         let instance: Arc<str> = Arc::from(config.mesh.instance.as_str());
         let owner = |service: &str| {
             let tasks = runtime.tasks(service).expect("the runtime was started with every role");
             service_host::Owner::new(tasks, instance.clone())
         };
-        roles.add(orders::SERVICE, orders::server(owner(orders::SERVICE), &config.orders));
+        roles.add(orders::SERVICE, orders::server(owner(orders::SERVICE), watches, &config.orders));
         roles.add(validation::SERVICE, validation::server(owner(validation::SERVICE), &config.validation));
         roles.add(inventory::SERVICE, inventory::server(owner(inventory::SERVICE), &config.inventory));
         roles.add(customers::SERVICE, customers::server(owner(customers::SERVICE), &config.customers));
         roles.add(manufacturing::SERVICE, manufacturing::server(owner(manufacturing::SERVICE), &config.manufacturing));
-        roles.add(shipping::SERVICE, shipping::server(owner(shipping::SERVICE), &config.shipping));
+        roles.add(shipping::SERVICE, shipping::server(owner(shipping::SERVICE), watches, &config.shipping));
         roles.add(payments::SERVICE, payments::server(owner(payments::SERVICE)));
         roles.add(notifications::SERVICE, notifications::server(owner(notifications::SERVICE), &config.notifications));
         roles

@@ -2,26 +2,45 @@
 
 use proto::orders::v1 as api;
 use proto::orders::v1::order_service_server::OrderService;
-use service_host::{Answer, Deadline, FieldFaults, Look, Owner, Page, Problem, owner};
-use task_runtime::View;
+use service_host::watch::{Messages, Typed};
+use service_host::{Answer, Deadline, FieldFaults, Look, Owner, Page, Problem, Watches, owner};
+use task_runtime::{Feed, View};
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
 use crate::config::Config;
 use crate::domain::{Milestone, Order, State};
-use crate::stores;
 use crate::wire::requests::{self, CANCEL, Create};
 use crate::wire::{self, order_message};
+use crate::{stores, topics, watch};
 
 /// The owner's side of OrderService.
 #[derive(Debug, Clone)]
 pub struct Orders {
     owner: Owner,
+    watches: Watches,
+    /// What happens to orders, for all who watch.
+    feed: Feed,
     config: Config,
 }
 
 impl Orders {
-    pub(crate) fn new(owner: Owner, config: Config) -> Self {
-        Self { owner, config }
+    pub(crate) fn new(owner: Owner, watches: &Watches, config: Config) -> Self {
+        let feed = watches.feed(owner.role(), topics::ORDERS, watch::content);
+        Self { owner, watches: watches.clone(), feed, config }
+    }
+
+    pub(crate) async fn open_one(&self, request: api::WatchOrderRequest) -> Result<Messages, Problem> {
+        let partition = self.owner.partition_of(request.order_id.as_bytes());
+        self.watches.open(&self.owner, &self.feed, watch::of_one(request, partition)?).await
+    }
+
+    pub(crate) async fn open_many(
+        &self,
+        metadata: &MetadataMap,
+        request: api::WatchOrdersRequest,
+    ) -> Result<Messages, Problem> {
+        self.watches.open(&self.owner, &self.feed, watch::of_many(request, metadata)?).await
     }
 
     /// Waits until the order has reached the milestone.
@@ -38,6 +57,9 @@ impl Orders {
 
 #[tonic::async_trait]
 impl OrderService for Orders {
+    type WatchOrderStream = Typed<api::WatchOrderResponse>;
+    type WatchOrdersStream = Typed<api::WatchOrdersResponse>;
+
     async fn create_order(
         &self,
         request: Request<api::CreateOrderRequest>,
@@ -93,7 +115,7 @@ impl OrderService for Orders {
     ) -> Result<Response<api::ListOrdersResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
         let mut faults = FieldFaults::new();
-        let state = requests::list(&mut faults, &request);
+        let state = requests::filter(&mut faults, request.state, &request.customer_id);
         let page = Page::of(&metadata, &request, request.page_size, &request.page_token, faults)?;
         let (customer_id, rows_max) = (request.customer_id, self.config.list_rows_max);
         let read = move |view: &View<'_>, page: &Page| list(view, page, &customer_id, state, rows_max);
@@ -119,6 +141,21 @@ impl OrderService for Orders {
         let consistency_token = self.owner.consistency_token(&ended);
         let (order, served_by) = (Some(order_message(&order_id, &ended.value)), Some(self.owner.served_by(&ended)));
         Ok(Response::new(api::CancelOrderResponse { order, consistency_token, served_by }))
+    }
+
+    async fn watch_order(
+        &self,
+        request: Request<api::WatchOrderRequest>,
+    ) -> Result<Response<Self::WatchOrderStream>, Status> {
+        Ok(Response::new(Typed::new(self.open_one(request.into_inner()).await?)))
+    }
+
+    async fn watch_orders(
+        &self,
+        request: Request<api::WatchOrdersRequest>,
+    ) -> Result<Response<Self::WatchOrdersStream>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        Ok(Response::new(Typed::new(self.open_many(&metadata, request).await?)))
     }
 }
 

@@ -11,10 +11,12 @@ mod grpc;
 mod processors;
 mod stores;
 pub mod topics;
+mod watch;
 mod wire;
 
 use proto::orders::v1::order_service_server::OrderServiceServer;
-use service_host::Owner;
+use service_host::watch::Watched;
+use service_host::{Owner, Watches};
 use task_runtime::Definition;
 
 pub use config::Config;
@@ -43,6 +45,16 @@ pub fn definition(_config: &Config) -> Definition {
 
 /// The gRPC service in front of the tasks.
 #[must_use]
-pub fn server(owner: Owner, config: &Config) -> OrderServiceServer<Orders> {
-    OrderServiceServer::new(Orders::new(owner.keyed_by("order_id"), config.clone()))
+pub fn server(owner: Owner, watches: &Watches, config: &Config) -> Watched<OrderServiceServer<Orders>> {
+    let orders = Orders::new(owner.keyed_by("order_id"), watches, config.clone());
+    let (one, many) = (orders.clone(), orders.clone());
+    Watched::new(OrderServiceServer::new(orders))
+        .watch("WatchOrder", move |_, request| {
+            let orders = one.clone();
+            async move { orders.open_one(request).await }
+        })
+        .watch("WatchOrders", move |metadata, request| {
+            let orders = many.clone();
+            async move { orders.open_many(&metadata, request).await }
+        })
 }

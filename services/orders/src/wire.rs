@@ -1,6 +1,7 @@
 //! Bytes and protobuf to domain and back: the only place that converts. Here: orders, as clients and rows hold them;
 //! requests and records have their own files.
 
+pub(crate) mod changes;
 pub(crate) mod reads;
 pub(crate) mod requests;
 #[cfg(test)]
@@ -86,6 +87,11 @@ pub(crate) fn state(value: i32) -> Option<State> {
         api::OrderState::Rejected => Some(State::Rejected),
         api::OrderState::Cancelled => Some(State::Cancelled),
     }
+}
+
+/// The class that changes into this state have for those who watch.
+pub(crate) fn class(state: State) -> u32 {
+    i32::from(state_message(state)).unsigned_abs()
 }
 
 fn state_message(state: State) -> api::OrderState {

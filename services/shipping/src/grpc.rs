@@ -3,30 +3,46 @@
 use bytes::Bytes;
 use proto::shipping::v1 as pb;
 use proto::shipping::v1::shipping_service_server::ShippingService;
-use service_host::{FieldFaults, Owner, Page, Problem, owner, validate};
-use task_runtime::View;
+use service_host::watch::{Messages, Typed};
+use service_host::{FieldFaults, Owner, Page, Problem, Watches, owner, validate};
+use task_runtime::{Feed, View};
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
 use crate::Config;
 use crate::domain::State;
 use crate::stores::{SHIPMENTS, WAITING};
-use crate::wire;
+use crate::{topics, watch, wire};
 
 /// The owner's side of ShippingService.
 #[derive(Debug, Clone)]
 pub struct Shipping {
     owner: Owner,
+    watches: Watches,
+    /// What becomes of shipments, for all who watch.
+    feed: Feed,
     config: Config,
 }
 
 impl Shipping {
-    pub(crate) fn new(owner: Owner, config: Config) -> Self {
-        Self { owner, config }
+    pub(crate) fn new(owner: Owner, watches: &Watches, config: Config) -> Self {
+        let feed = watches.feed(owner.role(), topics::SHIPMENTS, watch::content);
+        Self { owner, watches: watches.clone(), feed, config }
+    }
+
+    pub(crate) async fn open(
+        &self,
+        metadata: &MetadataMap,
+        request: pb::WatchShipmentsRequest,
+    ) -> Result<Messages, Problem> {
+        self.watches.open(&self.owner, &self.feed, watch::plan(request, metadata)?).await
     }
 }
 
 #[tonic::async_trait]
 impl ShippingService for Shipping {
+    type WatchShipmentsStream = Typed<pb::WatchShipmentsResponse>;
+
     async fn get_shipment(
         &self,
         request: Request<pb::GetShipmentRequest>,
@@ -66,9 +82,17 @@ impl ShippingService for Shipping {
         let unreachable = Vec::new();
         Ok(Response::new(pb::ListShipmentsResponse { shipments, next_page_token, unreachable, served_by }))
     }
+
+    async fn watch_shipments(
+        &self,
+        request: Request<pb::WatchShipmentsRequest>,
+    ) -> Result<Response<Self::WatchShipmentsStream>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        Ok(Response::new(Typed::new(self.open(&metadata, request).await?)))
+    }
 }
 
-fn shipment(view: &View<'_>, order_id: &[u8]) -> Result<Option<pb::Shipment>, Problem> {
+pub(crate) fn shipment(view: &View<'_>, order_id: &[u8]) -> Result<Option<pb::Shipment>, Problem> {
     match owner::row(view, SHIPMENTS, order_id)? {
         Some(row) => listed(order_id, &row, None),
         None => Ok(None),
@@ -76,7 +100,7 @@ fn shipment(view: &View<'_>, order_id: &[u8]) -> Result<Option<pb::Shipment>, Pr
 }
 
 /// The shipment of a row, if its order is known and it is in the wanted state.
-fn listed(order_id: &[u8], row: &Bytes, wanted: Option<State>) -> Result<Option<pb::Shipment>, Problem> {
+pub(crate) fn listed(order_id: &[u8], row: &Bytes, wanted: Option<State>) -> Result<Option<pb::Shipment>, Problem> {
     let shipment = wire::shipment(row).map_err(|error| owner::unreadable("row of a shipment", &error))?;
     if wanted.is_some_and(|wanted| wanted != shipment.state) {
         return Ok(None);

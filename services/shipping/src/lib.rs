@@ -10,10 +10,12 @@ mod grpc;
 mod processors;
 mod stores;
 pub mod topics;
+mod watch;
 mod wire;
 
 use proto::shipping::v1::shipping_service_server::ShippingServiceServer;
-use service_host::Owner;
+use service_host::watch::Watched;
+use service_host::{Owner, Watches};
 use task_runtime::Definition;
 
 pub use config::Config;
@@ -35,6 +37,11 @@ pub fn definition(_config: &Config) -> Definition {
 
 /// The gRPC service in front of the tasks.
 #[must_use]
-pub fn server(owner: Owner, config: &Config) -> ShippingServiceServer<Shipping> {
-    ShippingServiceServer::new(Shipping::new(owner.keyed_by("order_id"), config.clone()))
+pub fn server(owner: Owner, watches: &Watches, config: &Config) -> Watched<ShippingServiceServer<Shipping>> {
+    let shipping = Shipping::new(owner.keyed_by("order_id"), watches, config.clone());
+    let watched = shipping.clone();
+    Watched::new(ShippingServiceServer::new(shipping)).watch("WatchShipments", move |metadata, request| {
+        let shipping = watched.clone();
+        async move { shipping.open(&metadata, request).await }
+    })
 }

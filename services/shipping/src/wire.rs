@@ -6,6 +6,8 @@ use proto::inventory::v1::Fulfilment;
 use proto::manufacturing::v1::{ManufacturingEvent, manufacturing_event};
 use proto::orders::v1::{OrderEvent, order_event};
 use proto::shipping::v1 as pb;
+use service_host::Chain;
+use task_runtime::Place;
 
 use crate::domain::{Event, Fact, Item, Shipment, State};
 use crate::error::Error;
@@ -67,6 +69,34 @@ pub(crate) fn event(order_id: &str, event: Event, now_ms: i64) -> Vec<u8> {
     };
     pb::ShipmentEvent { order_id: order_id.to_owned(), time: Some(timestamp(now_ms)), event: Some(event) }
         .encode_to_vec()
+}
+
+/// The change that a record of `shipments` tells those who watch; none for what says no decision that is known here.
+pub(crate) fn change(value: &Bytes, place: Place) -> Option<pb::ShipmentChange> {
+    let event: pb::ShipmentEvent = match decode("ShipmentEvent", value) {
+        Ok(event) => event,
+        Err(error) => {
+            let Place { partition, sequence } = place;
+            tracing::error!(partition, sequence, error = %Chain(&error), "a record of shipments is left out of watches");
+            return None;
+        }
+    };
+    let state = match event.event? {
+        pb::shipment_event::Event::Shipped(_) => pb::ShipmentState::Shipped,
+        pb::shipment_event::Event::Cancelled(_) => pb::ShipmentState::Cancelled,
+    };
+    Some(pb::ShipmentChange {
+        order_id: event.order_id,
+        state: state.into(),
+        time: event.time,
+        partition: i32::try_from(place.partition).unwrap_or(i32::MAX),
+        sequence: i64::try_from(place.sequence).unwrap_or(i64::MAX),
+    })
+}
+
+/// The class that changes into this state have for those who watch.
+pub(crate) fn class(state: State) -> u32 {
+    i32::from(state_to_proto(state)).unsigned_abs()
 }
 
 /// A shipment as clients see it; none while its order is not known.

@@ -74,6 +74,12 @@ impl Mesh {
         &self.clock
     }
 
+    /// Where its gateway listens.
+    #[must_use]
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.instance.address()
+    }
+
     /// A connection to its gateway.
     #[must_use]
     pub fn channel(&self) -> Channel {

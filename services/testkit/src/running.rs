@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use event_log::{EventLog, MemoryLog, Record, TopicName, TopicPartition, partition_for_key};
 use state_store::MemoryStore;
-use task_runtime::{Clock, Definition, Runtime, Start, Storage, SystemClock, Tasks};
+use task_runtime::{Clock, Definition, Runtime, SharedLog, Start, Storage, SystemClock, Tasks};
 
 /// The running tasks of one service.
 #[derive(Debug)]
@@ -38,6 +38,12 @@ impl Running {
     #[must_use]
     pub fn tasks(&self) -> Tasks {
         self.runtime.tasks(self.service).expect("the runtime was started with this service")
+    }
+
+    /// The log, for what reads topics beside the tasks.
+    #[must_use]
+    pub fn log(&self) -> SharedLog {
+        Arc::new(self.log.clone())
     }
 
     /// Appends a record to an input topic, as a producer from outside the mesh does. It is processed some time later.

@@ -12,3 +12,4 @@ mod lists;
 mod process;
 mod shop;
 mod validation;
+mod watches;

@@ -128,14 +128,14 @@ pub(crate) fn get(request: &api::GetOrderRequest) -> Result<Option<Milestone>, P
     Ok(milestone)
 }
 
-/// Checks the filters of a ListOrders. Returns the state that is wanted, if one is.
-pub(crate) fn list(faults: &mut FieldFaults, request: &api::ListOrdersRequest) -> Option<State> {
-    validate::optional_id(faults, "customer_id", &request.customer_id);
-    let wanted = state(request.state);
-    if wanted.is_none() && request.state != i32::from(api::OrderState::Unspecified) {
+/// Checks the filters of a list or a watch. Returns the state that is wanted, if one is.
+pub(crate) fn filter(faults: &mut FieldFaults, wanted: i32, customer_id: &str) -> Option<State> {
+    validate::optional_id(faults, "customer_id", customer_id);
+    let state = state(wanted);
+    if state.is_none() && wanted != i32::from(api::OrderState::Unspecified) {
         faults.add("state", "is not a state of an order");
     }
-    wanted
+    state
 }
 
 fn milestone(faults: &mut FieldFaults, wait_for: i32) -> Option<Milestone> {

@@ -29,8 +29,14 @@ pub(crate) fn order_event(order_id: &str, order: &Order, event: &Event, now_ms: 
         Event::Cancelled => Message::Cancelled(api::OrderCancelled {}),
         Event::Shipped => Message::Shipped(api::OrderShipped {}),
     };
-    let order_id = order_id.to_owned();
-    encode(&api::OrderEvent { order_id, time: Some(timestamp(now_ms)), event: Some(event) })
+    encode(&api::OrderEvent {
+        order_id: order_id.to_owned(),
+        time: Some(timestamp(now_ms)),
+        customer_id: order.content.customer_id.clone(),
+        state: state_message(order.state).into(),
+        version: order.version,
+        event: Some(event),
+    })
 }
 
 /// A record of the topic `orders-by-customer`.

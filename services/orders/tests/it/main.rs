@@ -16,11 +16,12 @@ use proto::orders::v1::order_service_client::OrderServiceClient;
 use proto::orders::v1::order_service_server::OrderServiceServer;
 use proto::shipping::v1 as shipping;
 use proto::validation::v1 as validation;
-use service_host::{Owner, Problem, headers};
+use service_host::watch::Watched;
+use service_host::{Owner, Problem, WatchConfig, Watches, headers};
 use testkit::Running;
 use tonic::{Request, Status};
 
-pub(crate) type Client = OrderServiceClient<OrderServiceServer<orders::Orders>>;
+pub(crate) type Client = OrderServiceClient<Watched<OrderServiceServer<orders::Orders>>>;
 
 /// Far more than anything here takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -29,7 +30,9 @@ pub(crate) async fn start(partitions: u32) -> (Running, Client) {
     let config = orders::Config::default();
     let running = Running::start(orders::definition(&config), partitions).await;
     let owner = Owner::new(running.tasks().clone(), "test-1");
-    (running, OrderServiceClient::new(orders::server(owner, &config)))
+    let watches = Watches::new(WatchConfig::default(), running.log(), partitions);
+    let client = OrderServiceClient::new(orders::server(owner, &watches, &config));
+    (running, client)
 }
 
 pub(crate) fn line(product_id: &str, quantity: i64, minor_units: i64) -> api::OrderLine {
