@@ -117,6 +117,9 @@ pub struct TasksConfig {
     pub request_memory: Duration,
 }
 
+    /// The wrong way of doing it that a campaign shall find; there is no such setting in other builds.
+    #[cfg(feature = "simulation")]
+    pub shortcut: task_runtime::Shortcut,
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -182,6 +185,8 @@ impl Default for TasksConfig {
         }
     }
 }
+            #[cfg(feature = "simulation")]
+            shortcut: tasks.shortcut,
 
 impl From<Sync> for SyncPolicy {
     fn from(sync: Sync) -> Self {
@@ -202,6 +207,8 @@ impl TasksConfig {
             ..task_runtime::Config::default()
         }
     }
+            #[cfg(feature = "simulation")]
+            shortcut: self.shortcut,
 }
 
 impl Config {

@@ -2,6 +2,9 @@
 //!
 //! The only crate that knows all others. It decides nothing itself: what a part does is the part's affair.
 
+#[cfg(all(feature = "simulation", not(debug_assertions)))]
+compile_error!("the feature `simulation` breaks the promises of the mesh on purpose: it is for debug builds only");
+
 mod config;
 mod data;
 mod instance;
