@@ -23,9 +23,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use clap::{Args, Subcommand};
 use event_log::EventLog;
+use tokio::signal::unix::{SignalKind, signal};
 
 use self::broker::Kafka;
 use self::calls::{Clients, Gateway};
@@ -131,7 +132,15 @@ pub fn command(command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Run(settings) => {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-            runtime.block_on(run(settings))
+            runtime.block_on(async {
+                let mut terminate = signal(SignalKind::terminate())?;
+                // Whatever ends the run ends it here, so that no instance and no broker is left behind.
+                tokio::select! {
+                    ended = run(settings) => ended,
+                    _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+                    _ = terminate.recv() => bail!("terminated"),
+                }
+            })
         }
         Command::Check { folder, ends_within } => {
             let (history, topics) = (history::load(&folder.join("history.jsonl"))?, load_topics(folder)?);
@@ -163,7 +172,10 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
     let clients = Clients::new(Arc::clone(&recorder), gateways.collect::<Result<_, _>>()?);
     mesh.start()?;
     let workload = Workload::new(clients.clone(), settings.seed);
-    let probes = workload.set_up(settings.partitions, PATIENCE).await?;
+    let probes = workload.set_up(settings.partitions, PATIENCE).await;
+    // An instance that has ended is the better reason.
+    mesh.look()?;
+    let probes = probes?;
     mesh.is_whole(&clients).await?;
 
     let mut load = tokio::task::JoinSet::new();

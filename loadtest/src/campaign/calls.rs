@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto::common::v1::Money;
+use proto::customers::v1::customer_service_client::CustomerServiceClient;
+use proto::customers::v1::{CreateCustomerRequest, Customer};
 use proto::inventory::v1::inventory_service_client::InventoryServiceClient;
 use proto::inventory::v1::{
     AddStockRequest, Fulfilment, GetProductRequest, Product, SetStockRequest, UpsertProductRequest,
@@ -97,6 +99,19 @@ impl Clients {
         &self.recorder
     }
 
+    /// Makes a customer at an instance, without recording it: no law is about customers.
+    ///
+    /// # Errors
+    /// What the mesh said.
+    pub async fn add_customer(&self, gateway: usize, customer_id: &str, timeout: Duration) -> Result<(), Status> {
+        let gateway = &self.gateways[gateway % self.gateways.len()];
+        let customer = Customer { customer_id: customer_id.to_owned(), ..Customer::default() };
+        let request_id = format!("customer-{customer_id}");
+        let request =
+            CreateCustomerRequest { customer: Some(customer), request_id, ..CreateCustomerRequest::default() };
+        CustomerServiceClient::new(gateway.channel.clone()).create_customer(timed(request, timeout)).await.map(drop)
+    }
+
     /// Makes a call at an instance (by its number, modulo), with a consistency token where it reads with one.
     pub async fn call(&self, session: u64, gateway: usize, call: &Call, token: &str, timeout: Duration) -> Done {
         let gateway = &self.gateways[gateway % self.gateways.len()];
@@ -130,12 +145,19 @@ fn had_no_effect(code: Code) -> bool {
     matches!(code, Code::InvalidArgument | Code::NotFound | Code::AlreadyExists | Code::FailedPrecondition)
 }
 
-/// The code, with the machine-readable reason where there is one.
+/// The code, with the machine-readable reason where there is one; else, of what no service says, with its innermost cause.
 fn code_of(status: &Status) -> String {
-    let reason = status.get_error_details().error_info().map(|info| info.reason.clone());
-    match reason {
-        Some(reason) => format!("{:?}/{reason}", status.code()),
-        None => format!("{:?}", status.code()),
+    let code = status.code();
+    if let Some(info) = status.get_error_details().error_info() {
+        return format!("{code:?}/{}", info.reason);
+    }
+    let mut cause = std::error::Error::source(status);
+    while let Some(inner) = cause.and_then(std::error::Error::source) {
+        cause = Some(inner);
+    }
+    match cause {
+        Some(cause) => format!("{code:?} ({cause})"),
+        None => format!("{code:?} ({})", status.message().chars().take(60).collect::<String>()),
     }
 }
 

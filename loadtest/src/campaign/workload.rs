@@ -19,6 +19,8 @@ use crate::arrivals::{Arrivals, Draw, Gaps};
 const WIDE: u64 = 12;
 const TIGHT: u64 = 4;
 const MADE: u64 = 2;
+/// Customers, none with a credit limit.
+const CUSTOMERS: u64 = 40;
 const WIDE_STOCK: i64 = 1_000_000;
 const TIGHT_STOCK: i64 = 40;
 /// Sessions; each keeps to one instance, unless it has no answer from there.
@@ -72,6 +74,15 @@ impl Workload {
         let products = products.chain((0..TIGHT).map(|n| (format!("t-{n}"), Some(TIGHT_STOCK))));
         for (product_id, stock) in products.chain((0..MADE).map(|n| (format!("m-{n}"), None))) {
             self.insist(deadline, &Call::SetUp { product_id, stock }).await?;
+        }
+        for n in 0..CUSTOMERS {
+            let mut gateway = 0;
+            while let Err(status) = self.clients.add_customer(gateway, &format!("c-{n}"), Duration::from_secs(5)).await
+            {
+                anyhow::ensure!(Instant::now() < deadline, "the mesh does not take customers: {}", status.message());
+                gateway += 1;
+                tokio::time::sleep(PAUSE).await;
+            }
         }
         let mut probes = HashMap::new();
         for n in 0.. {
@@ -316,7 +327,7 @@ impl Workload {
 }
 
 fn create(order_id: &str, n: u64, lines: Vec<(String, i64)>) -> Call {
-    let (customer_id, request_id) = (format!("c-{}", n % 500), format!("create-{order_id}"));
+    let (customer_id, request_id) = (format!("c-{}", n % CUSTOMERS), format!("create-{order_id}"));
     Call::Create { order_id: order_id.to_owned(), customer_id, lines, request_id }
 }
 
