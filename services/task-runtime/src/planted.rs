@@ -1,8 +1,11 @@
 //! Shortcuts of the commit protocol that lose or repeat effects. The simulation plants them to prove that it would find
 //! them; without the feature `simulation` there is only [`Shortcut::None`], and every question here is answered by no.
 
+use serde::{Deserialize, Serialize};
+
 /// A wrong way of doing it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Shortcut {
     /// The protocol as it is.
     #[default]
