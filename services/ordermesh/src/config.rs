@@ -48,6 +48,8 @@ pub struct Config {
     pub shipping: shipping::Config,
     /// Payments.
     pub payments: payments::Config,
+    /// Catalog.
+    pub catalog: catalog::Config,
     /// Notifications.
     pub notifications: notifications::Config,
 }
@@ -142,6 +144,7 @@ impl Default for Config {
             manufacturing: manufacturing::Config { items_per_second: 1, ..manufacturing::Config::default() },
             shipping: shipping::Config::default(),
             payments: payments::Config::default(),
+            catalog: catalog::Config::default(),
             notifications: notifications::Config::default(),
         }
     }
@@ -240,6 +243,7 @@ impl Config {
         self.manufacturing.check()?;
         self.shipping.check()?;
         self.payments.check()?;
+        self.catalog.check()?;
         self.notifications.check()
     }
 }

@@ -66,9 +66,10 @@ async fn serve(instance: &Instance, config: &Config, sample: bool, begin: Instan
     if sample {
         let channel = Endpoint::from_shared(format!("http://{address}"))?.connect().await?;
         let loaded = load_sample(channel).await;
-        let Sample { products, customers, orders } =
+        let Sample { products, customers, orders, books } =
             loaded.map_err(|status| anyhow!("the sample cannot be loaded: {}", status.message()))?;
-        say(format_args!("  {products} products, {customers} customers and {orders} orders are loaded"));
+        let counts = format!("{products} products, {customers} customers, {orders} orders and {books} books");
+        say(format_args!("  {counts} are loaded"));
     }
     welcome(config, address);
     bail!(instance.failed().await)

@@ -27,6 +27,7 @@ pub fn definitions(config: &Config) -> Vec<Definition> {
         shipping::definition(&config.shipping),
         payments::definition(&config.payments),
         notifications::definition(&config.notifications),
+        catalog::definition(&config.catalog),
     ]
 }
 
@@ -54,6 +55,7 @@ impl Roles {
         roles.add(shipping::SERVICE, shipping::server(owner(shipping::SERVICE), watches, &config.shipping));
         roles.add(payments::SERVICE, payments::server(owner(payments::SERVICE)));
         roles.add(notifications::SERVICE, notifications::server(owner(notifications::SERVICE), &config.notifications));
+        roles.add(catalog::SERVICE, catalog::server(owner(catalog::SERVICE), &config.catalog));
         roles
     }
 

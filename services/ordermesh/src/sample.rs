@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use proto::catalog::v1::catalog_service_client::CatalogServiceClient;
+use proto::catalog::v1::{AddChapterRequest, Author, Book, CreateAuthorRequest, CreateBookRequest};
 use proto::common::v1::Money;
 use proto::customers::v1::customer_service_client::CustomerServiceClient;
 use proto::customers::v1::{CreateCustomerRequest, Customer, CustomerLevel};
@@ -12,7 +14,7 @@ use proto::inventory::v1::{Fulfilment, Product, SetStockRequest, UpsertProductRe
 use proto::orders::v1::order_service_client::OrderServiceClient;
 use proto::orders::v1::{CreateOrderRequest, Order, OrderLine, WaitFor};
 use tonic::transport::Channel;
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
 
 /// Product, name, how it is fulfilled, stock in pieces, price in cents.
 const PRODUCTS: [(&str, &str, Fulfilment, i64, i64); 4] = [
@@ -41,6 +43,15 @@ const ORDERS: [(&str, &str, &[Line]); 4] = [
     ("sample-4", "c-alan", &[("atlas", 5)]),
 ];
 
+/// Author, first and last name.
+const AUTHORS: [(&str, &str, &str); 2] = [("lovelace", "Ada", "Lovelace"), ("babbage", "Charles", "Babbage")];
+
+/// Book, title, author, titles of the chapters.
+const BOOKS: [(&str, &str, &str, &[&str]); 2] = [
+    ("01990000-0000-7000-8000-000000000001", "Notes on the engine", "lovelace", &["Note A", "Note G"]),
+    ("01990000-0000-7000-8000-000000000002", "On the economy of machinery", "babbage", &["Introduction"]),
+];
+
 /// Time for one call of the sample.
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -53,6 +64,8 @@ pub struct Sample {
     pub customers: usize,
     /// Orders.
     pub orders: usize,
+    /// Books.
+    pub books: usize,
 }
 
 /// Loads the sample through the public API.
@@ -88,11 +101,53 @@ pub async fn load_sample(channel: Channel) -> Result<Sample, Status> {
         let request_id = format!("sample-customer-{customer_id}");
         customers.create_customer(timed(CreateCustomerRequest { customer: Some(customer), request_id })).await?;
     }
+    load_books(channel.clone()).await?;
     let mut orders = OrderServiceClient::new(channel);
     for (order_id, customer_id, lines) in ORDERS {
         orders.create_order(timed(order(order_id, customer_id, lines))).await?;
     }
-    Ok(Sample { products: PRODUCTS.len(), customers: CUSTOMERS.len(), orders: ORDERS.len() })
+    Ok(Sample { products: PRODUCTS.len(), customers: CUSTOMERS.len(), orders: ORDERS.len(), books: BOOKS.len() })
+}
+
+/// The catalog refuses to create what is there. A start that comes after its memory of request ids leaves that alone.
+async fn load_books(channel: Channel) -> Result<(), Status> {
+    let mut catalog = CatalogServiceClient::new(channel);
+    let is_new = |status: Result<(), Status>| match status {
+        Err(status) if status.code() == Code::AlreadyExists => Ok(false),
+        status => status.map(|()| true),
+    };
+    for (code, first_name, last_name) in AUTHORS {
+        let author = Author {
+            code: code.to_owned(),
+            first_name: first_name.to_owned(),
+            last_name: last_name.to_owned(),
+            ..Default::default()
+        };
+        let request = CreateAuthorRequest { author: Some(author), request_id: format!("sample-author-{code}") };
+        is_new(catalog.create_author(timed(request)).await.map(|_| ()))?;
+    }
+    for (book_id, title, author_code, chapters) in BOOKS {
+        let book = Book {
+            book_id: book_id.to_owned(),
+            title: title.to_owned(),
+            author_code: author_code.to_owned(),
+            ..Default::default()
+        };
+        let request = CreateBookRequest { book: Some(book), request_id: format!("sample-{book_id}") };
+        if !is_new(catalog.create_book(timed(request)).await.map(|_| ()))? {
+            continue;
+        }
+        for (number, chapter) in chapters.iter().enumerate() {
+            let request = AddChapterRequest {
+                book_id: book_id.to_owned(),
+                title: (*chapter).to_owned(),
+                request_id: format!("sample-{book_id}-{number}"),
+                ..Default::default()
+            };
+            catalog.add_chapter(timed(request)).await?;
+        }
+    }
+    Ok(())
 }
 
 fn stock_of(product_id: &str, quantity: i64) -> SetStockRequest {

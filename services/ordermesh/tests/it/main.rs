@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod binary;
+mod catalog;
 mod customers;
 mod fraud;
 mod fulfilment;
