@@ -31,6 +31,10 @@ pub struct Config {
     pub flush_interval: Duration,
     /// How often a task looks whether it still owns its partition, when nothing else makes it look.
     pub ownership_check: Duration,
+    /// How long a read may wait at a standby until it is as fresh as asked for.
+    pub standby_wait: Duration,
+    /// How long calls wait for a task that is being restored before they are sent away, when tasks are managed.
+    pub moving_grace: Duration,
     /// How long answers are remembered by request id.
     pub request_memory: Duration,
     /// First pause after a failed call to the log; doubles up to `retry_pause_max`.
@@ -57,6 +61,8 @@ impl Default for Config {
             record_bytes_max: 900_000,
             flush_interval: Duration::from_secs(10),
             ownership_check: Duration::from_secs(5),
+            standby_wait: Duration::from_millis(500),
+            moving_grace: Duration::from_millis(200),
             request_memory: Duration::from_secs(24 * 3600),
             retry_pause: Duration::from_millis(20),
             retry_pause_max: Duration::from_secs(1),

@@ -37,6 +37,18 @@ pub enum CallError {
         service: &'static str,
         /// The partition of the key.
         partition: u32,
+        /// The newest epoch that is known here; 0 if none.
+        epoch: u64,
+        /// The instance that claimed it in that epoch. Ask there.
+        owner: Option<String>,
+    },
+    /// The task is being restored here, or handed over. Nothing happened; ask again in a moment.
+    #[error("{service} partition {partition} is moving")]
+    Moving {
+        /// The service.
+        service: &'static str,
+        /// The partition.
+        partition: u32,
     },
     /// The task stopped before it answered. The command may or may not have taken effect.
     #[error("task {task} stopped before it answered")]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use event_log::partition_for_key;
 use tokio::sync::{mpsc, oneshot};
@@ -23,9 +24,12 @@ pub struct Position {
 pub enum Consistency {
     /// As of now: the task proves that it still owns its partition before it answers.
     Strong,
-    /// At least as fresh as this position.
+    /// At least as fresh as this position. A standby that has not reached it waits a moment for it.
     AtLeast(Position),
-    /// Whatever has been applied.
+    /// Not older than this. The owner answers at once if it has proven lately that it still is one; a standby if it has been
+    /// at the end of the changelog lately. Otherwise both look first.
+    MaxStaleness(Duration),
+    /// Whatever has been applied, by the owner or a standby.
     Eventual,
 }
 
@@ -46,6 +50,18 @@ impl fmt::Debug for Request {
             Self::Execute { command, .. } => f.debug_tuple("Execute").field(&command.name).finish(),
             Self::Read { consistency, .. } => f.debug_tuple("Read").field(consistency).finish(),
             Self::Wait { .. } => f.write_str("Wait"),
+        }
+    }
+}
+
+impl Request {
+    /// Ends a call without having done anything.
+    pub(crate) fn refuse(self, error: CallError) {
+        match self {
+            // The caller may have gone away: then nobody needs the answer.
+            Self::Execute { reply, .. } => drop(reply.send(Err(error))),
+            Self::Read { run, .. } => run(Err(error)),
+            Self::Wait { mut check, .. } => drop(check(Err(error))),
         }
     }
 }
@@ -165,10 +181,10 @@ impl Tasks {
         partition_for_key(key, self.partitions())
     }
 
-    /// The task that owns the key.
+    /// The task of the key.
     ///
     /// # Errors
-    /// [`CallError::NotOwner`] if it is not here.
+    /// As [`Tasks::for_partition`].
     pub fn for_key(&self, key: &[u8]) -> Result<&Handle, CallError> {
         self.for_partition(self.partition_of(key))
     }
@@ -176,10 +192,10 @@ impl Tasks {
     /// The task of a partition.
     ///
     /// # Errors
-    /// [`CallError::NotOwner`] if it is not here, or there is no such partition.
+    /// [`CallError::NotOwner`] if there is no such partition. A task that has no role here is found; it refuses calls itself.
     pub fn for_partition(&self, partition: u32) -> Result<&Handle, CallError> {
         let handle = self.handles.get(partition as usize).and_then(Option::as_ref);
-        handle.ok_or(CallError::NotOwner { service: self.service, partition })
+        handle.ok_or(CallError::NotOwner { service: self.service, partition, epoch: 0, owner: None })
     }
 
     /// The time to stamp on a command that arrives now.

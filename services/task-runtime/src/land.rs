@@ -22,6 +22,14 @@ pub(crate) enum Landed {
     Abandoned,
 }
 
+/// What a follower of the log was given.
+#[derive(Debug)]
+pub(crate) struct Followed {
+    pub(crate) entries: Vec<(u64, Bytes)>,
+    /// End of the log.
+    pub(crate) end: u64,
+}
+
 /// One changelog, for appending and reading.
 #[derive(Debug, Clone)]
 pub(crate) struct Changelog {
@@ -118,12 +126,32 @@ impl Changelog {
 
     /// Entries from `from` on, as many as one fetch gives; none at the end of the log.
     pub(crate) async fn read_some(&self, from: u64) -> Result<Vec<(u64, Bytes)>, TaskError> {
-        let at = [FetchFrom { partition: self.partition.clone(), offset: Offset(from) }];
         // A short wait: a record that was acknowledged a moment ago may not be readable everywhere yet.
-        let limits = FetchLimits { max_bytes_per_partition: READ_BYTES, max_wait: Duration::from_millis(200) };
-        let Some(fetched) = self.log.fetch(&at, limits).await?.pop() else { return Ok(Vec::new()) };
+        let fetched = self.fetch(from, Duration::from_millis(200)).await?;
+        Ok(fetched.map_or_else(Vec::new, |followed| followed.entries))
+    }
+
+    /// Waits for entries from `from` on, trying until the log answers.
+    pub(crate) async fn follow(self, from: u64) -> Result<Followed, TaskError> {
+        let mut backoff = Backoff::new(&self.config);
+        loop {
+            match self.fetch(from, self.config.fetch_wait).await {
+                Ok(Some(followed)) => return Ok(followed),
+                Ok(None) => {}
+                Err(TaskError::Log(error)) if error.is_retryable() => backoff.pause().await,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn fetch(&self, from: u64, max_wait: Duration) -> Result<Option<Followed>, TaskError> {
+        let at = [FetchFrom { partition: self.partition.clone(), offset: Offset(from) }];
+        let limits = FetchLimits { max_bytes_per_partition: READ_BYTES, max_wait };
+        let Some(fetched) = self.log.fetch(&at, limits).await?.pop() else { return Ok(None) };
         let batch = fetched.result.map_err(|error| self.classed(error, from))?;
-        Ok(batch.records.into_iter().map(|r| (r.offset.0, r.record.value.unwrap_or_default())).collect())
+        let end = batch.high_watermark.0;
+        let entries = batch.records.into_iter().map(|r| (r.offset.0, r.record.value.unwrap_or_default())).collect();
+        Ok(Some(Followed { entries, end }))
     }
 
     /// End of the log, trying until it answers.

@@ -17,6 +17,7 @@ pub(crate) struct TaskMetrics {
     commit_seconds: Histogram,
     batch_items: Histogram,
     outbox: Gauge,
+    lag_records: Gauge,
 }
 
 impl TaskMetrics {
@@ -32,6 +33,7 @@ impl TaskMetrics {
             commit_seconds: histogram!("ordermesh_commit_duration_seconds", "service" => service),
             batch_items: histogram!("ordermesh_commit_items", "service" => service),
             outbox: gauge!("ordermesh_outbox_records", &labels),
+            lag_records: gauge!("ordermesh_task_lag_records", &labels),
         }
     }
 
@@ -46,6 +48,11 @@ impl TaskMetrics {
         self.ahead.increment(finished.ahead);
         self.dead.increment(finished.dead);
         self.batch_items.record(u32::try_from(items).unwrap_or(u32::MAX));
+    }
+
+    /// A standby is this far behind what it knows of the changelog.
+    pub(crate) fn lag(&self, records: u64) {
+        self.lag_records.set(u32::try_from(records).unwrap_or(u32::MAX));
     }
 
     pub(crate) fn committed(&self, started: Instant, outbox: usize) {

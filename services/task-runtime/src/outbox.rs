@@ -178,6 +178,21 @@ impl Outbox {
         }
     }
 
+    /// Lets go of what is being sent, for another owner publishes from now on. What becomes of it is not known here.
+    pub(crate) fn stop_sending(&mut self) {
+        self.sending.clear();
+        let destinations: Vec<Destination> = self.queues.keys().cloned().collect();
+        for destination in destinations {
+            if let Some(queue) = self.queues.get_mut(&destination) {
+                queue.in_flight = 0;
+                queue.failed = 0;
+                // What was acknowledged while an append was in flight may go now.
+                let upto = queue.acknowledged;
+                self.acknowledge(&destination, upto);
+            }
+        }
+    }
+
     /// Notes an append that has ended. One that failed is made again from what waits: sending again what may have been
     /// appended is safe, since receivers take each sequence once.
     pub(crate) fn sent(&mut self, sent: Sent) -> Result<(), Error> {

@@ -15,8 +15,10 @@ use crate::config::Backoff;
 use crate::land::Changelog;
 use crate::metrics::TaskMetrics;
 use crate::outbox::Outbox;
-use crate::owner::{Owner, Timers};
+use crate::owner::{Running, Timers};
 use crate::progress::{Checkpoint, Progress, damaged};
+use crate::status::Board;
+use crate::task::Task;
 use crate::{Clock, Config, TaskError};
 
 /// Layout of the keys and values that the runtime writes; another one means that the store is rebuilt.
@@ -99,28 +101,31 @@ pub(crate) struct Plan {
     pub(crate) log: SharedLog,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) storage: Storage,
+    pub(crate) board: Arc<Board>,
+    pub(crate) alone: bool,
     pub(crate) random: Box<dyn FnMut() -> u64>,
 }
 
 impl Plan {
-    /// Opens, restores and claims the task.
-    pub(crate) async fn begin(&mut self) -> Result<Owner, TaskError> {
-        let identity = OwnerId { instance: self.instance.clone(), life: (self.random)() };
+    /// Opens the task's store and brings it up to where the changelog ends now.
+    pub(crate) async fn open(&mut self) -> Result<Task, TaskError> {
         let partition =
             TopicPartition { topic: self.setting.definition.changelog(), partition: self.setting.partition };
         let changelog = Changelog { log: self.log.clone(), partition, config: self.config.clone() };
         let (store, checkpoint) = self.open_store(&changelog).await?;
         let progress = Progress::load(&*store, checkpoint.stream_time_ms).map_err(TaskError::from_store)?;
         let (service, partition) = (self.setting.definition.service(), self.setting.partition);
-        let mut owner = Owner {
+        let mut task = Task {
             name: self.name.clone(),
             config: self.config.clone(),
             setting: self.setting.clone(),
             log: self.log.clone(),
             clock: self.clock.clone(),
+            board: self.board.clone(),
             outbox: Outbox::new(self.log.clone(), self.config.clone(), &self.name),
             changelog,
-            identity,
+            identity: OwnerId { instance: self.instance.clone(), life: 0 },
+            alone: self.alone,
             metrics: TaskMetrics::new(service, partition),
             store,
             progress,
@@ -130,17 +135,13 @@ impl Plan {
             last_counted: checkpoint.last_counted,
             partial_from: None,
             timers: Timers::default(),
-            running: crate::owner::Running::default(),
+            running: Running::default(),
+            flush_at: None,
         };
-        owner.reload_outbox(&checkpoint.unpublished).await?;
-        let replayed = owner.catch_up().await?;
-        let first_life = u128::from((self.random)()) << 64 | u128::from((self.random)());
-        owner.claim(first_life).await?;
-        owner.timers = Timers::load(&*owner.store).map_err(TaskError::from_store)?;
-        owner.outbox.set_incarnation(owner.chain.incarnation.unwrap_or(0));
-        let (epoch, offset) = (owner.chain.epoch, owner.next_offset);
-        tracing::debug!(task = %self.name, epoch, offset, replayed, "task claimed");
-        Ok(owner)
+        task.reload_outbox(&checkpoint.unpublished).await?;
+        let replayed = task.catch_up().await?;
+        tracing::debug!(task = %self.name, offset = task.next_offset, replayed, "task restored");
+        Ok(task)
     }
 
     /// A store that is a prefix of this changelog: the local one, or an empty one if that is not.
@@ -184,7 +185,7 @@ impl Plan {
     }
 }
 
-impl Owner {
+impl Task {
     /// Brings back outputs that were committed but not yet known to be published. Which entries those are is part of the
     /// checkpoint, so they need not be judged again.
     async fn reload_outbox(&mut self, unpublished: &[(u64, u64, u128)]) -> Result<(), TaskError> {
@@ -215,13 +216,29 @@ impl Owner {
     async fn catch_up(&mut self) -> Result<u64, TaskError> {
         let from = self.next_offset;
         let latest = self.changelog.latest().await?.0;
+        self.board.read(&self.chain);
+        self.board.restoring(0, latest.saturating_sub(from));
         self.replay(latest).await?;
         Ok(self.next_offset - from)
     }
 
+    /// Reads what is new, claims the next epoch, and gets ready to process. After an error nothing but `Fenced` leaves the
+    /// task in a state to go on with.
+    pub(crate) async fn become_owner(&mut self, random: &mut dyn FnMut() -> u64) -> Result<(), TaskError> {
+        // Another life for each claim: what an earlier one has left in the log must not be taken for this one's.
+        self.identity.life = random();
+        self.catch_up().await?;
+        let first_life = u128::from(random()) << 64 | u128::from(random());
+        self.claim(first_life).await?;
+        self.timers = Timers::load(&*self.store).map_err(TaskError::from_store)?;
+        self.outbox.set_incarnation(self.chain.incarnation.unwrap_or(0));
+        tracing::debug!(task = %self.name, epoch = self.chain.epoch, offset = self.next_offset, "task claimed");
+        Ok(())
+    }
+
     /// Applies the entries up to `upto`, in few large steps.
     async fn replay(&mut self, upto: u64) -> Result<(), TaskError> {
-        let mut changes = Vec::new();
+        let (from, mut changes) = (self.next_offset, Vec::new());
         let mut backoff = Backoff::new(&self.config);
         while self.next_offset < upto {
             let entries = match self.changelog.read_some(self.next_offset).await {
@@ -238,23 +255,34 @@ impl Owner {
             for (offset, entry) in entries.into_iter().take_while(|(offset, _)| *offset < upto) {
                 self.replay_entry(offset, &entry, &mut changes)?;
             }
-            // Parts of a commit are kept in memory only: a checkpoint between them would lose the first.
-            if changes.len() >= APPLY_CHANGES && self.partial_from.is_none() {
-                self.store.apply(&changes, &self.checkpoint().encode()).map_err(TaskError::from_store)?;
-                changes.clear();
+            if changes.len() >= APPLY_CHANGES {
+                self.apply_replayed(&mut changes)?;
             }
+            self.board.restoring(self.next_offset - from, upto - from);
         }
-        if !changes.is_empty() && self.partial_from.is_none() {
-            self.store.apply(&changes, &self.checkpoint().encode()).map_err(TaskError::from_store)?;
-        } else if !changes.is_empty() {
-            // The log ends within a commit that may never be completed; what came before it counts.
-            let checkpoint = Checkpoint { next_offset: self.partial_from.unwrap_or(upto), ..self.checkpoint() };
-            self.store.apply(&changes, &checkpoint.encode()).map_err(TaskError::from_store)?;
+        self.apply_replayed(&mut changes)
+    }
+
+    /// Applies what was replayed. Parts of a commit are kept in memory only: in the midst of one, the store stands before it.
+    pub(crate) fn apply_replayed(&mut self, changes: &mut Vec<Change>) -> Result<(), TaskError> {
+        if !changes.is_empty() {
+            let next_offset = self.partial_from.unwrap_or(self.next_offset);
+            let checkpoint = Checkpoint { next_offset, ..self.checkpoint() };
+            self.store.apply(changes, &checkpoint.encode()).map_err(TaskError::from_store)?;
+            changes.clear();
+            self.flush_in_time();
         }
+        self.board.applied(self.next_offset);
         Ok(())
     }
 
-    fn replay_entry(&mut self, offset: u64, entry: &Bytes, changes: &mut Vec<Change>) -> Result<(), TaskError> {
+    /// Reads one entry by the reader rule; what it changes is added to `changes`.
+    pub(crate) fn replay_entry(
+        &mut self,
+        offset: u64,
+        entry: &Bytes,
+        changes: &mut Vec<Change>,
+    ) -> Result<(), TaskError> {
         let read = match self.chain.read_with(entry, self.config.shortcut) {
             Ok(read) => read,
             Err(error) if self.resumed && error.is_divergence() => {
@@ -276,6 +304,7 @@ impl Owner {
             Read::Claimed => {
                 self.partial_from = None;
                 self.last_counted = Some(offset);
+                self.board.read(&self.chain);
             }
             Read::Partial => {
                 self.partial_from.get_or_insert(offset);
@@ -305,6 +334,7 @@ impl Owner {
         if self.config.shortcut.reads_before_fence() {
             let _ = self.chain.read(&entry);
             self.next_offset = base + 1;
+            self.board.read(&self.chain);
             return Ok(());
         }
         self.replay(base + 1).await?;

@@ -10,27 +10,18 @@ use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::batch::Setting;
-use crate::config::Backoff;
-use crate::handle::Request;
+use crate::life::{self, Seat};
 use crate::restore::{self, Plan};
-use crate::{Clock, Config, Definition, Handle, NoTracer, SharedTracer, TaskError, Tasks};
+use crate::role::Order;
+use crate::roster::{Entry, Roster};
+use crate::status::{Board, Changes};
+use crate::{
+    Assignment, Clock, Config, Definition, Handle, NoTracer, Role, SharedTracer, TaskState, TaskStatus, Tasks,
+};
 
 #[cfg(feature = "simulation")]
 pub use crate::restore::Disks;
 pub use crate::restore::Storage;
-
-/// Where a task is in its life.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TaskState {
-    /// Its store is opened, caught up with the changelog and claimed.
-    Restoring,
-    /// It processes.
-    Running,
-    /// It has ended on request.
-    Closed,
-    /// It cannot go on, and neither should the process: a person must look.
-    Failed(String),
-}
 
 /// What a runtime is started with.
 #[derive(Debug, Clone)]
@@ -51,6 +42,8 @@ pub struct Start {
     pub partitions: u32,
     /// Processing threads (at least 1).
     pub threads: usize,
+    /// Who says which tasks run here.
+    pub assignment: Assignment,
 }
 
 impl Start {
@@ -66,6 +59,7 @@ impl Start {
             instance: "local".to_owned(),
             partitions,
             threads: 1,
+            assignment: Assignment::Alone,
         }
     }
 }
@@ -73,21 +67,52 @@ impl Start {
 struct Spawn {
     setting: Setting,
     name: Arc<str>,
-    inbox: mpsc::Receiver<Request>,
-    state: watch::Sender<TaskState>,
+    seat: Seat,
+}
+
+impl Spawn {
+    /// One task with everything that reaches it: how it is called, and how the roster knows it.
+    fn new(start: &Start, definition: &Definition, partition: u32, changes: &Changes) -> (Self, Handle, Entry) {
+        let service = definition.service();
+        let role = start.assignment.initial();
+        let setting = Setting::new(definition.clone(), partition, start.partitions, &start.config);
+        let setting = setting.traced_by(start.tracer.clone());
+        let name: Arc<str> = Arc::from(format!("{service}/{partition}"));
+        let (requests, inbox) = mpsc::channel(start.config.calls_waiting_max);
+        let orders = Arc::new(watch::channel(Order { role, number: 0 }).0);
+        let board = Arc::new(Board::new(service, partition, role, changes.clone()));
+        let handle = Handle::new(&name, requests);
+        let entry = Entry { service, partition, name: name.clone(), orders: orders.clone(), board: board.clone() };
+        (Self { setting, name, seat: Seat { service, partition, inbox, orders, board } }, handle, entry)
+    }
+
+    fn plan(&self, start: &Start, random: Box<dyn FnMut() -> u64>) -> Plan {
+        Plan {
+            name: self.name.clone(),
+            instance: start.instance.clone(),
+            config: Arc::new(start.config.clone()),
+            setting: Arc::new(self.setting.clone()),
+            log: start.log.clone(),
+            clock: start.clock.clone(),
+            storage: start.storage.clone(),
+            board: self.seat.board.clone(),
+            alone: start.assignment == Assignment::Alone,
+            random,
+        }
+    }
 }
 
 /// The tasks of a process.
 #[derive(Debug)]
 pub struct Runtime {
     services: Vec<Tasks>,
-    states: Vec<(Arc<str>, watch::Receiver<TaskState>)>,
+    roster: Roster,
     shutdown: CancellationToken,
     threads: Vec<std::thread::JoinHandle<()>>,
 }
 
 impl Runtime {
-    /// Makes sure of the topics and starts every partition of every service here.
+    /// Makes sure of the topics and starts every partition of every service here, in the role that the assignment says.
     ///
     /// # Errors
     /// A topic exists with other properties, or the log refuses.
@@ -98,31 +123,28 @@ impl Runtime {
         let shutdown = CancellationToken::new();
         let thread_count = start.threads.max(1);
         let mut per_thread: Vec<Vec<Spawn>> = (0..thread_count).map(|_| Vec::new()).collect();
-        let (mut services, mut states) = (Vec::new(), Vec::new());
+        let (mut services, mut entries, changes) = (Vec::new(), Vec::new(), Changes::new());
         for definition in definitions {
             let mut handles = Vec::new();
             for partition in 0..start.partitions {
-                let (requests, inbox) = mpsc::channel(start.config.calls_waiting_max);
-                let (state, watched) = watch::channel(TaskState::Restoring);
-                let setting = Setting::new(definition.clone(), partition, start.partitions, &start.config);
-                let setting = setting.traced_by(start.tracer.clone());
-                let name: Arc<str> = Arc::from(format!("{}/{partition}", definition.service()));
-                handles.push(Some(Handle::new(&name, requests)));
-                states.push((name.clone(), watched));
-                per_thread[partition as usize % thread_count].push(Spawn { setting, name, inbox, state });
+                let (spawn, handle, entry) = Spawn::new(&start, &definition, partition, &changes);
+                handles.push(Some(handle));
+                entries.push(entry);
+                per_thread[partition as usize % thread_count].push(spawn);
             }
             services.push(Tasks::new(definition.service(), handles, start.clock.clone()));
         }
+        let roster = Roster { entries: entries.into(), changes, clock: start.clock.clone() };
         let mut threads = Vec::new();
         for (index, tasks) in per_thread.into_iter().enumerate() {
             let (start, shutdown) = (start.clone(), shutdown.clone());
             let thread = std::thread::Builder::new()
                 .name(format!("tasks-{index}"))
-                .spawn(move || run_thread(start, tasks, &shutdown))
+                .spawn(move || run_thread(&start, tasks, &shutdown))
                 .map_err(|error| event_log::Error::Failed(format!("cannot start a processing thread: {error}")))?;
             threads.push(thread);
         }
-        Ok(Self { services, states, shutdown, threads })
+        Ok(Self { services, roster, shutdown, threads })
     }
 
     /// The tasks of a service.
@@ -131,41 +153,45 @@ impl Runtime {
         self.services.iter().find(|tasks| tasks.service() == service).cloned()
     }
 
-    /// Where each task is, by its name.
-    pub fn states(&self) -> impl Iterator<Item = (&str, TaskState)> {
-        self.states.iter().map(|(name, state)| (&**name, state.borrow().clone()))
+    /// All tasks with their roles, for whoever orders and watches them.
+    #[must_use]
+    pub fn roster(&self) -> Roster {
+        self.roster.clone()
     }
 
-    /// Returns when every task runs.
+    /// Gives a task a role: see [`Roster::assign`].
+    pub fn assign(&self, service: &str, partition: u32, role: Role) -> bool {
+        self.roster.assign(service, partition, role)
+    }
+
+    /// Every task as it is now.
+    #[must_use]
+    pub fn status(&self) -> Vec<TaskStatus> {
+        self.roster.status()
+    }
+
+    /// Changes with every change of a role, a state or an owner: see [`Roster::watch`].
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.roster.watch()
+    }
+
+    /// Where each task is, by its name.
+    pub fn states(&self) -> impl Iterator<Item = (&str, TaskState)> {
+        self.roster.entries.iter().map(|entry| (&*entry.name, entry.board.watch().borrow().state.clone()))
+    }
+
+    /// Returns when every task plays its role.
     ///
     /// # Errors
     /// The first task that cannot, and why.
     pub async fn running(&self) -> Result<(), String> {
-        for (name, state) in &self.states {
-            let mut state = state.clone();
-            let reached = state.wait_for(|state| *state != TaskState::Restoring).await.map(|state| state.clone());
-            match reached {
-                Ok(TaskState::Failed(reason)) => return Err(format!("task {name}: {reason}")),
-                Ok(_) => {}
-                Err(_) => return Err(format!("task {name} ended unexpectedly")),
-            }
-        }
-        Ok(())
+        self.roster.running().await
     }
 
     /// Returns when a task has failed for good, with its name and why. The process should stop.
     pub async fn failed(&self) -> String {
-        let waits = self.states.iter().map(|(name, state)| {
-            let mut state = state.clone();
-            Box::pin(async move {
-                let failed = state.wait_for(|state| matches!(state, TaskState::Failed(_))).await.map(|s| s.clone());
-                match failed {
-                    Ok(TaskState::Failed(reason)) => format!("task {name}: {reason}"),
-                    _ => std::future::pending().await,
-                }
-            })
-        });
-        futures::future::select_all(waits.collect::<Vec<_>>()).await.0
+        self.roster.failed().await
     }
 
     /// Stops all tasks: what is in flight is finished, certified outputs are published, stores are closed.
@@ -194,44 +220,33 @@ pub fn topics(definitions: &[Definition], partitions: u32) -> Vec<TopicSpec> {
 }
 
 /// One life of one task as a future, for a simulation that decides when it runs and when it dies. Numbers of lives come
-/// from `random`. The future ends as the task does: `Ok` after `shutdown`, otherwise with what stopped it.
+/// from `random`. The future ends as the task does: `Ok` after `shutdown`, otherwise with what stopped it; a fenced one goes
+/// on as a standby if tasks are managed.
 #[cfg(feature = "simulation")]
 pub fn simulated(
     start: &Start,
-    definition: Definition,
+    definition: &Definition,
     partition: u32,
     shutdown: CancellationToken,
     random: Box<dyn FnMut() -> u64>,
-) -> (Handle, impl Future<Output = Result<(), TaskError>> + use<>) {
-    let name: Arc<str> = Arc::from(format!("{}/{partition}", definition.service()));
-    let (requests, inbox) = mpsc::channel(start.config.calls_waiting_max);
-    let (state, _) = watch::channel(TaskState::Restoring);
-    let handle = Handle::new(&name, requests);
-    let setting = Setting::new(definition, partition, start.partitions, &start.config);
-    let mut task = Spawn { setting, name, inbox, state };
-    let mut plan = plan(start, &task, random);
-    (handle, async move { live(&mut plan, &mut task, &shutdown).await })
+) -> (Handle, Roster, impl Future<Output = Result<(), crate::TaskError>> + use<>) {
+    let changes = Changes::new();
+    let (spawn, handle, entry) = Spawn::new(start, definition, partition, &changes);
+    let roster = Roster { entries: Arc::from([entry]), changes, clock: start.clock.clone() };
+    let mut plan = spawn.plan(start, random);
+    let mut seat = spawn.seat;
+    (handle, roster, async move { life::play(&mut plan, &mut seat, &shutdown).await })
 }
 
-fn plan(start: &Start, task: &Spawn, random: Box<dyn FnMut() -> u64>) -> Plan {
-    Plan {
-        name: task.name.clone(),
-        instance: start.instance.clone(),
-        config: Arc::new(start.config.clone()),
-        setting: Arc::new(task.setting.clone()),
-        log: start.log.clone(),
-        clock: start.clock.clone(),
-        storage: start.storage.clone(),
-        random,
-    }
-}
-
-fn run_thread(start: Start, tasks: Vec<Spawn>, shutdown: &CancellationToken) {
+fn run_thread(start: &Start, tasks: Vec<Spawn>, shutdown: &CancellationToken) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let runtime = runtime.expect("an event loop without I/O needs nothing of the system");
     let local = LocalSet::new();
-    let jobs: Vec<_> =
-        tasks.into_iter().map(|task| local.spawn_local(supervise(start.clone(), task, shutdown.clone()))).collect();
+    let spawn = |task: Spawn| {
+        let plan = task.plan(start, restore::random());
+        local.spawn_local(life::supervise(plan, task.seat, shutdown.clone()))
+    };
+    let jobs: Vec<_> = tasks.into_iter().map(spawn).collect();
     runtime.block_on(local.run_until(async {
         for job in jobs {
             if let Err(error) = job.await {
@@ -239,53 +254,4 @@ fn run_thread(start: Start, tasks: Vec<Spawn>, shutdown: &CancellationToken) {
             }
         }
     }));
-}
-
-/// Runs one task, again and again as long as what ends it can heal.
-async fn supervise(start: Start, mut task: Spawn, shutdown: CancellationToken) {
-    let mut plan = plan(&start, &task, restore::random());
-    let mut backoff = Backoff::new(&plan.config);
-    loop {
-        task.state.send_replace(TaskState::Restoring);
-        let result = live(&mut plan, &mut task, &shutdown).await;
-        let name = &task.name;
-        match result {
-            Ok(()) => {
-                task.state.send_replace(TaskState::Closed);
-                return;
-            }
-            Err(TaskError::Fenced { epoch }) => {
-                tracing::warn!(task = %name, epoch, "another owner has claimed the task")
-            }
-            Err(TaskError::Store(error)) => {
-                tracing::error!(task = %name, %error, "the store cannot be used at present")
-            }
-            Err(TaskError::Corrupted(error)) => {
-                tracing::error!(task = %name, %error, "the store is damaged and is rebuilt");
-                if let Err(error) = plan.storage.wipe(name) {
-                    tracing::error!(task = %name, %error, "the damaged store cannot be removed");
-                }
-            }
-            Err(error) => {
-                tracing::error!(task = %name, %error, "the task cannot go on");
-                task.state.send_replace(TaskState::Failed(error.to_string()));
-                return;
-            }
-        }
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            () = backoff.pause() => {}
-        }
-    }
-}
-
-async fn live(plan: &mut Plan, task: &mut Spawn, shutdown: &CancellationToken) -> Result<(), TaskError> {
-    let mut owner = tokio::select! {
-        biased;
-        () = shutdown.cancelled() => return Ok(()),
-        owner = plan.begin() => owner?,
-    };
-    task.state.send_replace(TaskState::Running);
-    owner.run(&mut task.inbox, shutdown).await?;
-    owner.close()
 }

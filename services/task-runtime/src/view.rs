@@ -3,11 +3,13 @@
 use bytes::Bytes;
 use state_store::Store;
 
-use crate::{StoreId, keys, progress};
+use crate::{Role, StoreId, keys, progress};
 
 /// Read access to the certified state of one task at one position.
 pub struct View<'a> {
     store: &'a dyn Store,
+    role: Role,
+    lag_ms: u64,
 }
 
 impl std::fmt::Debug for View<'_> {
@@ -17,8 +19,26 @@ impl std::fmt::Debug for View<'_> {
 }
 
 impl<'a> View<'a> {
+    /// The owner's view.
     pub(crate) fn new(store: &'a dyn Store) -> Self {
-        Self { store }
+        Self { store, role: Role::Active, lag_ms: 0 }
+    }
+
+    /// The view of a standby.
+    pub(crate) fn of_standby(store: &'a dyn Store, lag_ms: u64) -> Self {
+        Self { store, role: Role::Standby, lag_ms }
+    }
+
+    /// Who answers: the owner or a standby.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// For how long a standby has known of entries that are not in this view, in milliseconds; 0 for the owner.
+    #[must_use]
+    pub fn lag_ms(&self) -> u64 {
+        self.lag_ms
     }
 
     /// The value of a key.

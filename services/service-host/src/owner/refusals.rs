@@ -23,7 +23,12 @@ impl From<CallError> for Problem {
     fn from(error: CallError) -> Self {
         match error {
             CallError::Overloaded { .. } => Self::overloaded("the partition"),
-            CallError::NotOwner { service, partition } => Self::not_owner(service, partition, None, None),
+            CallError::NotOwner { service, partition, epoch, owner } => {
+                // The address of the owner is membership's to know; who routes adds it.
+                let owner = owner.as_deref().map(|id| (id, ""));
+                Self::not_owner(service, partition, (epoch > 0).then_some(epoch), owner)
+            }
+            CallError::Moving { service, partition } => Self::rebalancing(service, partition),
             CallError::Stopped { .. } => Self::outcome_unknown(),
             CallError::RequestIdReused => Self::request_id_reused(""),
             CallError::NotUpToBound => Self::not_up_to_bound(),

@@ -6,11 +6,11 @@ use bytes::Bytes;
 use state_store::Change;
 use tokio::sync::oneshot;
 
-use super::Owner;
 use super::reads::Ask;
 use crate::batch::Batch;
 use crate::changelog::{Body, Read, VoidReason, encode_commit};
 use crate::land::Landed;
+use crate::task::Task;
 use crate::view::View;
 use crate::{CallError, Committed, TaskError};
 
@@ -38,7 +38,7 @@ pub(super) enum Activity {
     Read(Vec<(u64, Bytes)>),
 }
 
-impl Owner {
+impl Task {
     /// Computes one commit of everything that has arrived, and starts to append it. What has no effect needs none.
     pub(super) fn start_commit(&mut self) -> Result<(), TaskError> {
         while self.running.activity.is_none() && self.has_work() && !self.outbox.is_full() {
@@ -222,6 +222,9 @@ impl Owner {
                 }
                 Read::Claimed => {
                     self.certify_nothing();
+                    self.next_offset = offset + 1;
+                    self.last_counted = Some(offset);
+                    self.board.read(&self.chain);
                     return Err(TaskError::Fenced { epoch: self.chain.epoch });
                 }
                 Read::Partial => {
@@ -251,18 +254,9 @@ impl Owner {
         self.store.apply(&changes, &self.checkpoint().encode()).map_err(TaskError::from_store)?;
         self.timers.absorb(&changes[..own]);
         self.wake(&changes[..own]);
+        self.board.applied(self.next_offset);
         self.flush_in_time();
         Ok(())
-    }
-
-    /// Has the store written from time to time: what it has not is read again from the changelog after a crash.
-    fn flush_in_time(&mut self) {
-        let now = tokio::time::Instant::now();
-        let flush_at = *self.running.flush_at.get_or_insert(now + self.config.flush_interval);
-        if now >= flush_at {
-            self.store.begin_flush();
-            self.running.flush_at = None;
-        }
     }
 
     fn wake(&mut self, changes: &[Change]) {

@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use event_log::{Error, FetchFrom, FetchLimits, Fetched, Offset, SharedLog, StoredRecord, TopicPartition};
 use futures::future::BoxFuture;
 
-use super::Owner;
 use crate::TaskError;
 use crate::config::{Backoff, Config};
+use crate::task::Task;
 
 /// Records of some inputs, by the input's index.
 type Brought = Vec<(usize, Vec<StoredRecord>)>;
@@ -40,7 +40,7 @@ impl Inputs {
     }
 }
 
-impl Owner {
+impl Task {
     /// Finds out where each input goes on: behind the committed position, or at the start of a log that is new to the task.
     pub(super) async fn start_inputs(&mut self) -> Result<(), TaskError> {
         let mut from = Vec::new();

@@ -11,25 +11,17 @@ mod reads;
 mod timers;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
-use event_log::SharedLog;
 use futures::StreamExt;
 use futures::future::BoxFuture;
-use state_store::Store;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::batch::{Quiet, Setting};
-use crate::changelog::{Chain, OwnerId};
-use crate::handle::{Position, Request};
-use crate::land::Changelog;
-use crate::metrics::TaskMetrics;
-use crate::outbox::Outbox;
-use crate::progress::{Checkpoint, Progress};
-use crate::view::View;
+use crate::batch::Quiet;
+use crate::handle::Request;
+use crate::task::Task;
 use crate::waiters::Waiters;
-use crate::{CallError, Clock, Command, Committed, Config, TaskError};
+use crate::{CallError, Command, Committed, TaskError};
 
 use commit::{Activity, InFlight};
 use inputs::Inputs;
@@ -40,32 +32,6 @@ pub(crate) use timers::Timers;
 const INBOX_BATCH: usize = 256;
 
 type Waiting = (Command, oneshot::Sender<Result<Committed, CallError>>);
-
-/// A restored and claimed task, ready to run.
-pub(crate) struct Owner {
-    pub(crate) name: Arc<str>,
-    pub(crate) config: Arc<Config>,
-    pub(crate) setting: Arc<Setting>,
-    pub(crate) log: SharedLog,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) changelog: Changelog,
-    pub(crate) identity: OwnerId,
-    pub(crate) metrics: TaskMetrics,
-    pub(crate) store: Box<dyn Store>,
-    pub(crate) progress: Progress,
-    pub(crate) chain: Chain,
-    /// Next entry of the changelog: everything before it is applied.
-    pub(crate) next_offset: u64,
-    /// Offset of the last entry that counted.
-    pub(crate) last_counted: Option<u64>,
-    /// The state began with a store, not with the first entry of the changelog.
-    pub(crate) resumed: bool,
-    /// During a restore: first part of a commit whose other parts have not been read yet.
-    pub(crate) partial_from: Option<u64>,
-    pub(crate) outbox: Outbox,
-    pub(crate) timers: Timers,
-    pub(crate) running: Running,
-}
 
 /// What comes and goes while a task runs.
 #[derive(Default)]
@@ -80,10 +46,9 @@ pub(crate) struct Running {
     sleep: Option<(i64, BoxFuture<'static, ()>)>,
     /// Until the task looks by itself whether it still owns its partition.
     proof: Option<BoxFuture<'static, ()>>,
-    flush_at: Option<tokio::time::Instant>,
 }
 
-impl Owner {
+impl Task {
     /// Runs until the token is cancelled, another owner claims the task, or something fails that the task cannot heal.
     pub(crate) async fn run(
         &mut self,
@@ -93,17 +58,26 @@ impl Owner {
         self.start_inputs().await?;
         self.outbox.send();
         let result = self.work(inbox, shutdown).await;
-        let stopped = CallError::Stopped { task: self.name.to_string() };
-        self.running.waiters.fail_all(&stopped);
-        self.running.reads.fail_all(&stopped);
-        // Commands that wait are answered by the drop of their senders: stopped, outcome unknown.
+        let why = self.why_it_ends(result.as_ref().err());
+        self.running.waiters.fail_all(&why);
+        self.running.reads.fail_all(&why);
+        // What was never computed has not happened. The callers of a commit whose fate is not known here are answered by the
+        // drop of their senders: stopped, outcome unknown.
+        for (_, reply) in self.running.commands.drain(..) {
+            let _ = reply.send(Err(why.clone()));
+        }
         self.running = Running::default();
+        self.outbox.stop_sending();
         result
     }
 
-    /// Closes the store, so that the next start has nothing to replay.
-    pub(crate) fn close(self) -> Result<(), TaskError> {
-        self.store.close().map_err(TaskError::from_store)
+    /// What is told to callers who wait for something that will not come from here.
+    fn why_it_ends(&self, error: Option<&TaskError>) -> CallError {
+        match error {
+            _ if self.alone => CallError::Stopped { task: self.name.to_string() },
+            Some(TaskError::Fenced { .. }) => self.not_owner(),
+            _ => CallError::Moving { service: self.setting.definition.service, partition: self.setting.partition },
+        }
     }
 
     async fn work(
@@ -210,28 +184,10 @@ impl Owner {
         let interval = self.config.ownership_check;
         self.running.proof.get_or_insert_with(|| Box::pin(tokio::time::sleep(interval)));
     }
-
-    pub(crate) fn checkpoint(&self) -> Checkpoint {
-        Checkpoint {
-            next_offset: self.next_offset,
-            chain: self.chain.clone(),
-            stream_time_ms: self.progress.stream_time_ms,
-            last_counted: self.last_counted,
-            unpublished: self.outbox.unpublished(),
-        }
-    }
-
-    fn position(&self) -> Position {
-        Position { incarnation: self.chain.incarnation.unwrap_or(0), offset: self.next_offset }
-    }
-
-    fn view(&self) -> View<'_> {
-        View::new(&*self.store)
-    }
 }
 
 /// Waits for a future that may not be there; never if it is not.
-async fn ready<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
+pub(crate) async fn ready<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
     match future {
         Some(future) => future.await,
         None => std::future::pending().await,

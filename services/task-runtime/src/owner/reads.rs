@@ -3,10 +3,11 @@
 
 use event_log::{Error, Offset};
 use futures::future::BoxFuture;
+use tokio::time::Instant;
 
-use super::Owner;
 use crate::config::Backoff;
 use crate::handle::{Position, ReadFn, WaitFn};
+use crate::task::Task;
 use crate::{CallError, Consistency, TaskError};
 
 /// A call that may be answered once the task has proven that it still owns its partition.
@@ -25,6 +26,10 @@ pub(super) struct Reads {
     pub(super) check: Option<BoxFuture<'static, Result<Offset, Error>>>,
     /// What was applied when the look began: the log cannot end before it.
     checked_from: u64,
+    /// When that was.
+    checking_since: Option<Instant>,
+    /// When the last look began that found the task to be the owner of what it had applied.
+    proven_at: Option<Instant>,
     /// Looked already, and found entries up to this offset that must be applied first.
     held: Vec<(u64, Vec<Ask>)>,
 }
@@ -54,7 +59,7 @@ impl Reads {
     }
 }
 
-impl Owner {
+impl Task {
     pub(super) fn read(&mut self, consistency: Consistency, run: ReadFn) {
         let at = self.position();
         match consistency {
@@ -63,7 +68,12 @@ impl Owner {
                 self.running.reads.push(Ask::Read { bound: Some(bound), run });
             }
             Consistency::Eventual | Consistency::AtLeast(_) => run(Ok((&self.view(), at))),
-            Consistency::Strong => self.running.reads.push(Ask::Read { bound: None, run }),
+            Consistency::MaxStaleness(most) if self.running.reads.proven_at.is_some_and(|at| at.elapsed() <= most) => {
+                run(Ok((&self.view(), at)));
+            }
+            Consistency::Strong | Consistency::MaxStaleness(_) => {
+                self.running.reads.push(Ask::Read { bound: None, run })
+            }
         }
     }
 
@@ -87,6 +97,7 @@ impl Owner {
         }
         reads.checking = std::mem::take(&mut reads.waiting);
         reads.checked_from = self.next_offset;
+        reads.checking_since = Some(Instant::now());
         let (log, partition, config) = (self.log.clone(), self.changelog.partition.clone(), self.config.clone());
         reads.check = Some(Box::pin(async move {
             let mut backoff = Backoff::new(&config);
@@ -106,6 +117,7 @@ impl Owner {
             return Err(self.changelog.regressed(self.running.reads.checked_from, latest));
         }
         if latest <= self.next_offset || self.config.shortcut.skips_the_proof() {
+            self.running.reads.proven_at = self.running.reads.checking_since;
             self.serve(asks);
         } else {
             // Our own commit in flight, or something that has to be read: both end by applying up to there.

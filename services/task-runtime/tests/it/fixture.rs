@@ -14,8 +14,8 @@ use event_log::{
 use futures::FutureExt;
 use task_runtime::changelog::{Body, Chain, Chunk, Entry, OwnerId, Read};
 use task_runtime::{
-    CallError, Clock, Command, Committed, Config, Consistency, Definition, Handle, Reply, Start, Storage, StoreId,
-    TaskError, simulated, topics,
+    Assignment, CallError, Clock, Command, Committed, Config, Consistency, Definition, Handle, Reply, Role, Roster,
+    Start, Storage, StoreId, TaskError, TaskStatus, simulated, topics,
 };
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -34,6 +34,8 @@ pub(crate) struct Log {
     begin: Instant,
     /// Whether an append takes time.
     slow: Arc<AtomicBool>,
+    /// Whether the log is away.
+    away: Arc<AtomicBool>,
     hooks: Arc<Mutex<VecDeque<(&'static str, Hook)>>>,
 }
 
@@ -46,8 +48,13 @@ impl std::fmt::Debug for Log {
 impl Log {
     /// A log with the topics of a definition, in one partition each.
     pub(crate) async fn with(definition: &Definition) -> Self {
-        let log =
-            Self { memory: MemoryLog::default(), begin: Instant::now(), slow: Arc::default(), hooks: Arc::default() };
+        let log = Self {
+            memory: MemoryLog::default(),
+            begin: Instant::now(),
+            slow: Arc::default(),
+            away: Arc::default(),
+            hooks: Arc::default(),
+        };
         for spec in topics(std::slice::from_ref(definition), 1) {
             log.memory.ensure_topic(&spec).await.unwrap();
         }
@@ -57,6 +64,15 @@ impl Log {
     /// From now on appends take time.
     pub(crate) fn slow_down(&self) {
         self.slow.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on nobody learns where the log ends.
+    pub(crate) fn hang_up(&self) {
+        self.away.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn answer_again(&self) {
+        self.away.store(false, Ordering::Relaxed);
     }
 
     /// Does this just before the next append to a topic.
@@ -125,6 +141,7 @@ pub(crate) fn commit(chain: &Chain, body: &Body, part_bytes: usize) -> Vec<Bytes
 /// One life of a task.
 pub(crate) struct Life {
     pub(crate) handle: Handle,
+    pub(crate) roster: Roster,
     pub(crate) shutdown: CancellationToken,
     pub(crate) job: JoinHandle<Result<(), TaskError>>,
 }
@@ -134,23 +151,69 @@ pub(crate) fn begin(log: &Log, definition: Definition) -> Life {
 }
 
 pub(crate) fn begin_with(log: &Log, definition: Definition, config: Config, disk: &Disk) -> Life {
+    begin_at("local", Assignment::Alone, log, definition, config, disk)
+}
+
+/// A task of the instance `at` that plays this role until it is told otherwise.
+pub(crate) fn begin_as(role: Role, at: &str, log: &Log, disk: &Disk) -> Life {
+    begin_at(at, Assignment::Managed(role), log, notebook(), Config::default(), disk)
+}
+
+pub(crate) fn begin_at(
+    instance: &str,
+    assignment: Assignment,
+    log: &Log,
+    definition: Definition,
+    config: Config,
+    disk: &Disk,
+) -> Life {
     let storage = Storage::Simulated(Arc::new(disk.clone()));
     let clock = Arc::new(SimulatedClock(log.begin));
-    let start = Start { config, clock, ..Start::new(Arc::new(log.clone()), storage, 1) };
+    let instance = instance.to_owned();
+    let start = Start { config, clock, instance, assignment, ..Start::new(Arc::new(log.clone()), storage, 1) };
     let shutdown = CancellationToken::new();
     let mut number = 100;
     let random = Box::new(move || {
         number += 1;
         number
     });
-    let (handle, task) = simulated(&start, definition, 0, shutdown.clone(), random);
-    Life { handle, shutdown, job: tokio::task::spawn_local(task) }
+    let (handle, roster, task) = simulated(&start, &definition, 0, shutdown.clone(), random);
+    Life { handle, roster, shutdown, job: tokio::task::spawn_local(task) }
 }
 
 impl Life {
     /// Adds a row by the command `Put`.
     pub(crate) async fn put(&self, key: &str, request_id: Option<&str>) -> Result<Committed, CallError> {
         self.handle.execute(put_command(key, request_id)).await
+    }
+
+    /// Gives the task another role.
+    pub(crate) fn assign(&self, role: Role) {
+        assert!(self.roster.assign("notebook", 0, role), "the task is known");
+    }
+
+    pub(crate) fn status(&self) -> TaskStatus {
+        self.roster.status_of("notebook", 0).unwrap()
+    }
+
+    /// Waits until the task's status is like this.
+    pub(crate) async fn reaches(&self, what: impl Fn(&TaskStatus) -> bool) {
+        let mut changes = self.roster.watch();
+        let reached = async {
+            while !what(&self.status()) {
+                // Numbers change without a word: look now and then.
+                let _ = tokio::time::timeout(Duration::from_millis(20), changes.changed()).await;
+            }
+        };
+        let reached = tokio::time::timeout(Duration::from_secs(60), reached).await;
+        assert!(reached.is_ok(), "it stays {:?}", self.status());
+    }
+
+    /// Whether a row is there, as fresh as this.
+    pub(crate) async fn sees(&self, key: &'static str, consistency: Consistency) -> Result<(bool, Role), CallError> {
+        let read =
+            self.handle.read(consistency, |view| (view.get(ROWS, key.as_bytes()).unwrap().is_some(), view.role()));
+        read.await.map(|(found, _)| found)
     }
 
     /// Whether a row is there, for certain.
@@ -262,6 +325,10 @@ impl EventLog for Log {
     }
 
     async fn latest(&self, partition: &TopicPartition) -> Result<Offset, Error> {
+        if self.away.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            return Err(Error::Unavailable("it was told to be away".to_owned()));
+        }
         self.memory.latest(partition).await
     }
 

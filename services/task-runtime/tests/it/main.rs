@@ -7,4 +7,5 @@ mod disk;
 mod fixture;
 mod losses;
 mod receiving;
+mod roles;
 mod takeover;

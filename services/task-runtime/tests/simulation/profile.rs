@@ -108,6 +108,8 @@ fn config(dice: &mut Dice, forgetful: bool, shortcut: Shortcut) -> Config {
         // Small ones split almost every commit.
         record_bytes_max: dice.pick(&[60, 300, 900_000, 900_000]),
         flush_interval: dice.millis(1, 5_000),
+        standby_wait: Duration::from_millis(500),
+        moving_grace: Duration::from_millis(200),
         request_memory: Duration::from_secs(if forgetful { 12 } else { 24 * 3600 }),
         retry_pause: dice.millis(1, 20),
         retry_pause_max: dice.millis(20, 400),

@@ -145,7 +145,7 @@ impl World {
         let shutdown = CancellationToken::new();
         let mut numbers = self.dice(Dice::fork);
         let random = Box::new(move || numbers.next_u64());
-        let (handle, future) = simulated(&start, mesh::definition(task.0), task.1, shutdown.clone(), random);
+        let (handle, _, future) = simulated(&start, &mesh::definition(task.0), task.1, shutdown.clone(), random);
         let (life, grip) = Life::new(future);
         if at.frozen.get() {
             grip.freeze();
