@@ -3,8 +3,9 @@
 
 use xxhash_rust::xxh3::{xxh3_128, xxh3_128_with_seed};
 
-/// Hash of one row. The hash of the value is seeded by the one of the key, so that bytes cannot move between them.
-pub(crate) fn row(key: &[u8], value: &[u8]) -> u128 {
+/// Hash of one row: the digest of a store is the wrapping sum of the hashes of its rows. The hash of the value is seeded by the one of the key, so that bytes cannot move between them.
+#[must_use]
+pub fn row(key: &[u8], value: &[u8]) -> u128 {
     let of_key = xxh3_128(key);
     let seed = (of_key as u64) ^ ((of_key >> 64) as u64);
     of_key.wrapping_mul(ODD).wrapping_add(xxh3_128_with_seed(value, seed))

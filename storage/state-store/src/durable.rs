@@ -12,6 +12,7 @@
 //! What always holds: there is at most one frozen layer; it leaves memory only after its state came back, that is, when the
 //! tables hold it; and `state` describes the tables without it.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -20,8 +21,9 @@ use crate::Error;
 use crate::background::{Background, Frozen};
 use crate::layer::{Layer, Memory};
 use crate::merge::merge;
+use crate::snapshot::Revocable;
 use crate::state::State;
-use crate::store::{Change, Pair, Store, check_checkpoint, check_limits};
+use crate::store::{Change, Pair, Rows, Store, check_checkpoint, check_limits};
 use crate::stores::Registration;
 use crate::tables::Tables;
 
@@ -39,6 +41,8 @@ pub(crate) struct DurableStore {
     /// This store's share of it.
     memory_bytes: usize,
     background: Arc<Background>,
+    /// Rows that somebody may be reading.
+    read: RefCell<Vec<Revocable>>,
     /// Frees the task's name; the last field, so that the files are closed by then.
     _registration: Registration,
 }
@@ -62,6 +66,7 @@ impl DurableStore {
             memory: Arc::clone(memory),
             memory_bytes: 0,
             background: Arc::clone(background),
+            read: RefCell::default(),
             _registration: registration,
         };
         store.background.compact(&store.tables);
@@ -204,6 +209,17 @@ impl Store for DurableStore {
         Ok(())
     }
 
+    fn rows(&self) -> Result<Box<dyn Rows>, Error> {
+        let frozen = self.frozen.as_ref().map(|frozen| &frozen.layer);
+        // Whether the tables have the frozen layer already makes no difference: it says the same once more.
+        let rows = Revocable::new(&self.tables, frozen, &self.active)?;
+        let reader = rows.reader(self.tables.task());
+        let mut read = self.read.borrow_mut();
+        read.retain(Revocable::is_in_use);
+        read.push(rows);
+        Ok(reader)
+    }
+
     fn checkpoint(&self) -> Option<&[u8]> {
         let frozen = self.frozen.as_ref().and_then(|frozen| frozen.layer.checkpoint());
         self.active.checkpoint().or(frozen).or(self.state.checkpoint.as_ref()).map(|checkpoint| &checkpoint[..])
@@ -274,6 +290,9 @@ impl Store for DurableStore {
 
 impl Drop for DurableStore {
     fn drop(&mut self) {
+        for rows in self.read.get_mut() {
+            rows.revoke();
+        }
         // The next open may follow at once, so nobody else may hold the tables when this one lets go of them.
         self.background.retire(&self.tables);
         self.memory.change(self.memory_bytes, 0);

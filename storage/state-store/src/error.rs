@@ -54,6 +54,12 @@ pub enum Error {
         /// The task whose store it is.
         task: String,
     },
+    /// The store was closed while its rows were being read.
+    #[error("the store of task {task} was closed")]
+    Closed {
+        /// The task whose store it was.
+        task: String,
+    },
     /// A value of the configuration cannot be used.
     #[error("{0}")]
     Config(String),
@@ -81,6 +87,7 @@ impl Error {
             Self::TooLarge { what, size, limit } => Self::TooLarge { what, size: *size, limit: *limit },
             Self::Unsorted { position } => Self::Unsorted { position: *position },
             Self::NotEmpty { task } => Self::NotEmpty { task: task.clone() },
+            Self::Closed { task } => Self::Closed { task: task.clone() },
             Self::Config(problem) => Self::Config(problem.clone()),
         }
     }

@@ -89,6 +89,11 @@ impl Layer {
         self.checkpoint = Some(Bytes::copy_from_slice(checkpoint));
     }
 
+    /// All changes, for somebody who reads them while this layer goes on. Keys and values are shared.
+    pub(crate) fn changes(&self) -> BTreeMap<Bytes, Option<Bytes>> {
+        self.changes.clone()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Bytes, Option<&Bytes>)> {
         self.changes.iter().map(|(key, value)| (key, value.as_ref()))
     }

@@ -17,12 +17,14 @@ mod files;
 mod layer;
 mod memory;
 mod merge;
+mod snapshot;
 mod state;
 mod store;
 mod stores;
 mod tables;
 
+pub use digest::row as row_digest;
 pub use error::Error;
 pub use memory::MemoryStore;
-pub use store::{Change, Identity, KEY_BYTES_MAX, Opened, Pair, Store, VALUE_BYTES_MAX};
+pub use store::{Change, Identity, KEY_BYTES_MAX, Opened, Pair, Rows, Store, VALUE_BYTES_MAX};
 pub use stores::{Config, Stores};

@@ -5,7 +5,7 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 
-use crate::store::{Change, Pair, Store, check_checkpoint, check_limits};
+use crate::store::{Change, Pair, Rows, Store, check_checkpoint, check_limits};
 use crate::{Error, digest};
 
 /// A store in memory. Deterministic: the same calls give the same answers.
@@ -43,6 +43,21 @@ impl MemoryStore {
         let empty = to == Some(from);
         let rows = (!empty).then(|| self.rows.range::<[u8], _>(bounds));
         rows.into_iter().flatten().map(|(key, value)| (key.clone(), value.clone()))
+    }
+}
+
+/// A copy of all rows; keys and values are shared.
+struct Copied(std::collections::btree_map::IntoIter<Bytes, Bytes>);
+
+impl Rows for Copied {
+    fn next_rows(&mut self, bytes: usize) -> Result<Vec<Pair>, Error> {
+        let (mut rows, mut size) = (Vec::new(), 0);
+        while size < bytes || rows.is_empty() {
+            let Some((key, value)) = self.0.next() else { break };
+            size += key.len() + value.len();
+            rows.push((key, value));
+        }
+        Ok(rows)
     }
 }
 
@@ -90,6 +105,10 @@ impl Store for MemoryStore {
         loaded.checkpoint = Some(Bytes::copy_from_slice(checkpoint));
         *self = loaded;
         Ok(())
+    }
+
+    fn rows(&self) -> Result<Box<dyn Rows>, Error> {
+        Ok(Box::new(Copied(self.rows.clone().into_iter())))
     }
 
     fn checkpoint(&self) -> Option<&[u8]> {

@@ -76,6 +76,12 @@ pub trait Store: Send {
     /// [`Error::NotEmpty`], [`Error::Unsorted`], [`Error::TooLarge`]: the store is as before.
     fn bulk_load(&mut self, sorted: Box<dyn Iterator<Item = Pair> + '_>, checkpoint: &[u8]) -> Result<(), Error>;
 
+    /// All rows as they are now, to be read on another thread while the store goes on.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] or [`Error::Io`] if they cannot be read.
+    fn rows(&self) -> Result<Box<dyn Rows>, Error>;
+
     /// The checkpoint of the last apply; `None` if there never was one.
     fn checkpoint(&self) -> Option<&[u8]>;
 
@@ -107,6 +113,15 @@ pub trait Store: Send {
     /// # Errors
     /// Those of [`Store::flush`]; the store is closed in any case.
     fn close(self: Box<Self>) -> Result<(), Error>;
+}
+
+/// The rows of a store at one moment, in ascending order of their keys.
+pub trait Rows: Send {
+    /// The next rows, about `bytes` of keys and values but at least one row; none at the end. May block on the disk.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] when the store was closed meanwhile, [`Error::Damaged`] or [`Error::Io`] if they cannot be read.
+    fn next_rows(&mut self, bytes: usize) -> Result<Vec<Pair>, Error>;
 }
 
 /// Refuses keys, values and checkpoints that are too large, before anything of an apply happens.

@@ -22,6 +22,7 @@ use fjall::compaction::Leveled;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions};
 
 use crate::directory::{Phase, TaskDirectory};
+use crate::state::State;
 use crate::store::{Identity, Pair};
 use crate::{Error, engine};
 
@@ -127,6 +128,16 @@ impl Tables {
         Ok(TableRange { tables: self, rows: Some(rows) })
     }
 
+    /// All rows as they are now, whatever is written and merged afterwards.
+    pub(crate) fn snapshot(self: &Arc<Self>) -> Result<TablesSnapshot, Error> {
+        let rows = match self.engine.get() {
+            // One iterator reads one version of the tables, up to the state row that belongs to it.
+            Some(engine) => Some(self.call("read", || Ok(engine.keyspace.range([ROW]..=STATE_KEY)))?),
+            None => None,
+        };
+        Ok(TablesSnapshot { rows, found: State::new(&self.identity), tables: Arc::clone(self) })
+    }
+
     pub(crate) fn disk_bytes(&self) -> u64 {
         self.engine.get().map_or(0, |engine| engine.keyspace.disk_space())
     }
@@ -173,10 +184,55 @@ pub(crate) struct TableRange<'a> {
     rows: Option<fjall::Iter>,
 }
 
-impl TableRange<'_> {
-    fn step(&mut self, step: impl FnOnce(&mut fjall::Iter) -> Option<fjall::Guard>) -> Option<Result<Pair, Error>> {
+/// All rows of the tables at one moment.
+pub(crate) struct TablesSnapshot {
+    // The order matters: the rows go before the tables.
+    rows: Option<fjall::Iter>,
+    /// What the rows so far add up to.
+    found: State,
+    tables: Arc<Tables>,
+}
+
+impl Iterator for TablesSnapshot {
+    type Item = Result<Pair, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
         let rows = self.rows.as_mut()?;
-        let row = self.tables.call("read", || step(rows).map(fjall::Guard::into_inner).transpose());
+        let row = self.tables.call("read", || rows.next().map(fjall::Guard::into_inner).transpose());
+        match row {
+            Ok(Some((key, value))) if key[..] == STATE_KEY => self.end(Some(&value)),
+            Ok(Some((key, value))) => {
+                self.found.change(&key[1..], None, Some(&value));
+                Some(Ok((Bytes::copy_from_slice(&key[1..]), Bytes::copy_from_slice(&value))))
+            }
+            Ok(None) => self.end(None),
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+impl TablesSnapshot {
+    /// Compares the rows with what was written with them: whoever reads them makes a copy, which must not be of other rows.
+    fn end(&mut self, state: Option<&[u8]>) -> Option<Result<Pair, Error>> {
+        self.rows.take()?;
+        let written = match state.map(State::decode).transpose() {
+            Ok(state) => state.map_or((0, 0), |state| (state.rows, state.digest)),
+            Err(detail) => return Some(Err(self.tables.damaged(detail))),
+        };
+        let found = (self.found.rows, self.found.digest);
+        (found != written).then(|| {
+            Err(self.tables.damaged(format!("{} rows were read of the {} written, or others", found.0, written.0)))
+        })
+    }
+}
+
+impl Tables {
+    fn step(
+        &self,
+        rows: &mut fjall::Iter,
+        step: impl FnOnce(&mut fjall::Iter) -> Option<fjall::Guard>,
+    ) -> Option<Result<Pair, Error>> {
+        let row = self.call("read", || step(rows).map(fjall::Guard::into_inner).transpose());
         match row {
             Ok(None) => None,
             Ok(Some((key, value))) => Some(Ok((Bytes::copy_from_slice(&key[1..]), Bytes::copy_from_slice(&value)))),
@@ -189,13 +245,13 @@ impl Iterator for TableRange<'_> {
     type Item = Result<Pair, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.step(fjall::Iter::next)
+        self.tables.step(self.rows.as_mut()?, fjall::Iter::next)
     }
 }
 
 impl DoubleEndedIterator for TableRange<'_> {
     fn next_back(&mut self) -> Option<Self::Item> {
-        self.step(fjall::Iter::next_back)
+        self.tables.step(self.rows.as_mut()?, fjall::Iter::next_back)
     }
 }
 

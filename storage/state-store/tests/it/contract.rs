@@ -2,10 +2,10 @@
 //! layers so small that every read meets memory and disk, flushed between all steps, and closed and opened between them.
 
 use bytes::Bytes;
-use state_store::{Config, Error, KEY_BYTES_MAX, MemoryStore, Opened, Pair, Store, Stores};
+use state_store::{Config, Error, KEY_BYTES_MAX, MemoryStore, Opened, Pair, Rows, Store, Stores, row_digest};
 use tempfile::TempDir;
 
-use crate::rows::{all_rows, bytes, delete, identity, pairs, put};
+use crate::rows::{all_rows, bytes, changes_of, checkpoint_of, delete, identity, pairs, put};
 
 #[derive(Clone, Copy, PartialEq)]
 enum Between {
@@ -216,4 +216,52 @@ fn metrics_follow_the_content() {
         assert_eq!(subject.store().approximate_len(), 100);
         assert_eq!(subject.store().disk_bytes() > 0, subject.disk.is_some());
     }
+}
+
+/// All rows of a reader, in slices.
+fn read_all(mut rows: Box<dyn Rows>, bytes: usize) -> Vec<Pair> {
+    let mut all = Vec::new();
+    loop {
+        let slice = rows.next_rows(bytes).unwrap();
+        if slice.is_empty() {
+            return all;
+        }
+        all.extend(slice);
+    }
+}
+
+#[test]
+fn rows_are_those_of_the_moment_they_were_asked_for() {
+    for mut subject in Subject::all() {
+        for number in 0..200 {
+            subject.store().apply(&changes_of(number), &checkpoint_of(number)).unwrap();
+        }
+        let (expected, digest) = (all_rows(subject.store()), subject.store().digest().unwrap());
+        let store = subject.store.as_mut().unwrap();
+        let rows = store.rows().unwrap();
+        let slices = std::thread::spawn(move || read_all(rows, 700));
+        for number in 200..300 {
+            store.apply(&changes_of(number), &checkpoint_of(number)).unwrap();
+            store.begin_flush();
+        }
+        let found = slices.join().unwrap();
+        assert_eq!(found, expected);
+        let sum = found.iter().fold(0, |sum: u128, (key, value)| sum.wrapping_add(row_digest(key, value)));
+        assert_eq!(sum, digest);
+    }
+}
+
+#[test]
+fn a_store_that_is_closed_ends_the_reading_of_its_rows() {
+    let directory = tempfile::tempdir().unwrap();
+    let stores = Stores::open(Config::new(directory.path())).unwrap();
+    let (mut store, _) = stores.open_store(&identity()).unwrap();
+    store.apply(&changes_of(1), &checkpoint_of(1)).unwrap();
+    store.flush().unwrap();
+    let mut rows = store.rows().unwrap();
+    assert!(!rows.next_rows(1).unwrap().is_empty());
+    drop(store);
+    assert!(matches!(rows.next_rows(1), Err(Error::Closed { .. })));
+    let (_store, opened) = stores.open_store(&identity()).unwrap();
+    assert_eq!(opened, Opened::Resumed);
 }
