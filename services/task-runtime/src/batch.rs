@@ -317,6 +317,7 @@ impl<'a> Batch<'a> {
             published: Vec::new(),
             stream_time_ms: self.stream_time_ms,
             changes: self.overlay.into_changes(),
+            snapshot: None,
         };
         Finished { outcome: Ok(body), spans, skipped, ahead, dead }
     }

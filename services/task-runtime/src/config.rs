@@ -31,6 +31,14 @@ pub struct Config {
     pub flush_interval: Duration,
     /// How often a task looks whether it still owns its partition, when nothing else makes it look.
     pub ownership_check: Duration,
+    /// Entries of the changelog after which a snapshot is made.
+    pub snapshot_after_records: u64,
+    /// Bytes of the changelog after which one is made, or as many as the last one has if that is more.
+    pub snapshot_after_bytes: u64,
+    /// Bytes of one part of a snapshot; at most `record_bytes_max`.
+    pub snapshot_part_bytes: usize,
+    /// Snapshots that a process makes at the same time.
+    pub snapshots_at_once: usize,
     /// How long a read may wait at a standby until it is as fresh as asked for.
     pub standby_wait: Duration,
     /// How long calls wait for a task that is being restored before they are sent away, when tasks are managed.
@@ -61,6 +69,10 @@ impl Default for Config {
             record_bytes_max: 900_000,
             flush_interval: Duration::from_secs(10),
             ownership_check: Duration::from_secs(5),
+            snapshot_after_records: 200_000,
+            snapshot_after_bytes: 64 * 1024 * 1024,
+            snapshot_part_bytes: 512 * 1024,
+            snapshots_at_once: 2,
             standby_wait: Duration::from_millis(500),
             moving_grace: Duration::from_millis(200),
             request_memory: Duration::from_secs(24 * 3600),

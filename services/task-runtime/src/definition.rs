@@ -175,6 +175,12 @@ impl Definition {
         TopicName::new(&format!("{}-changelog", self.service))
     }
 
+    /// Its snapshot topic: one partition for each task.
+    #[must_use]
+    pub fn snapshots(&self) -> TopicName {
+        TopicName::new(&format!("{}-snapshots", self.service))
+    }
+
     /// Its dead-letter topic.
     #[must_use]
     pub fn dead_letters(&self) -> TopicName {

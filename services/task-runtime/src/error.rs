@@ -105,6 +105,16 @@ pub enum TaskError {
         /// Next offset that the task needs.
         position: Offset,
     },
+    /// The changelog was trimmed behind a snapshot while it was being read: the store is restored from there.
+    #[error("{partition} was trimmed to {earliest} while it was being read at {position}")]
+    Overtaken {
+        /// The changelog.
+        partition: TopicPartition,
+        /// First offset that is left.
+        earliest: Offset,
+        /// Next offset that the task wanted.
+        position: Offset,
+    },
     /// An entry of the changelog cannot be read. A person must act.
     #[error("entry {offset} of {partition} cannot be read: {reason}")]
     Unreadable {

@@ -191,7 +191,7 @@ impl Changelog {
     fn classed(&self, error: Error, position: u64) -> TaskError {
         match error {
             Error::OffsetOutOfRange { earliest, .. } if earliest.0 > position => {
-                TaskError::Trimmed { partition: self.partition.clone(), earliest, position: Offset(position) }
+                TaskError::Overtaken { partition: self.partition.clone(), earliest, position: Offset(position) }
             }
             Error::OffsetOutOfRange { latest, .. } => self.regressed(position, latest.0),
             other => other.into(),

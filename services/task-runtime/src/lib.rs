@@ -33,6 +33,7 @@ mod restore;
 mod role;
 mod roster;
 mod runtime;
+mod snapshot;
 mod source;
 mod standby;
 mod status;
@@ -59,6 +60,7 @@ pub use roster::Roster;
 #[cfg(feature = "simulation")]
 pub use runtime::{Disks, simulated};
 pub use runtime::{Runtime, Start, Storage, topics};
+pub use snapshot::Announced;
 pub use source::{SOURCE_HEADER, Source};
 pub use status::{RestoreProgress, TaskState, TaskStatus};
 pub use tracer::{NoTracer, SharedTracer, TRACE_HEADER, Tracer, Work};

@@ -97,6 +97,9 @@ pub(crate) async fn play(plan: &mut Plan, seat: &mut Seat, shutdown: &Cancellati
                 tracing::info!(task = %plan.name, epoch, "deposed: stands by from now on");
                 seat.demote(order);
             }
+            Err(TaskError::Overtaken { position, earliest, .. }) => {
+                tracing::info!(task = %plan.name, %position, %earliest, "trimmed while it was read: goes to the snapshot");
+            }
             Ok(()) if !stop.is_cancelled() => break, // Nobody can call any more.
             other => other?,
         }
@@ -196,6 +199,10 @@ async fn act(
         }
         Some(Err(error)) => Err(error),
     };
+    if let Err(TaskError::Overtaken { .. }) = result {
+        // Only another owner trims what this one has not read. Whose claim it was stands in what is gone.
+        return (None, Err(TaskError::Fenced { epoch: task.chain.epoch + 1 }));
+    }
     let goes_on = matches!(result, Ok(()) | Err(TaskError::Fenced { .. }));
     (goes_on.then_some(task), result)
 }

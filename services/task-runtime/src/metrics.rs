@@ -1,6 +1,6 @@
 //! What a task tells about itself. Handles are made once: a look-up by label costs more than the count.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
@@ -18,6 +18,10 @@ pub(crate) struct TaskMetrics {
     batch_items: Histogram,
     outbox: Gauge,
     lag_records: Gauge,
+    snapshots: Counter,
+    snapshot_bytes: Gauge,
+    restore_left: Gauge,
+    restore_seconds: Histogram,
 }
 
 impl TaskMetrics {
@@ -34,6 +38,10 @@ impl TaskMetrics {
             batch_items: histogram!("ordermesh_commit_items", "service" => service),
             outbox: gauge!("ordermesh_outbox_records", &labels),
             lag_records: gauge!("ordermesh_task_lag_records", &labels),
+            snapshots: counter!("ordermesh_snapshots_total", &labels),
+            snapshot_bytes: gauge!("ordermesh_snapshot_bytes", &labels),
+            restore_left: gauge!("ordermesh_restore_left_records", &labels),
+            restore_seconds: histogram!("ordermesh_restore_duration_seconds", "service" => service),
         }
     }
 
@@ -53,6 +61,22 @@ impl TaskMetrics {
     /// A standby is this far behind what it knows of the changelog.
     pub(crate) fn lag(&self, records: u64) {
         self.lag_records.set(u32::try_from(records).unwrap_or(u32::MAX));
+    }
+
+    /// A snapshot of this size is complete.
+    pub(crate) fn snapshot(&self, bytes: u64) {
+        self.snapshots.increment(1);
+        self.snapshot_bytes.set(bytes as f64);
+    }
+
+    /// So many rows and entries are still to be restored.
+    pub(crate) fn restoring(&self, left: u64) {
+        self.restore_left.set(left as f64);
+    }
+
+    pub(crate) fn restored(&self, took: Duration) {
+        self.restore_left.set(0);
+        self.restore_seconds.record(took);
     }
 
     pub(crate) fn committed(&self, started: Instant, outbox: usize) {

@@ -155,6 +155,11 @@ impl Outbox {
         self.commits.values().map(|commit| (commit.first, commit.last, commit.body_hash)).collect()
     }
 
+    /// The first entry that must stay readable until its outputs are published.
+    pub(crate) fn first_unpublished(&self) -> Option<u64> {
+        self.commits.keys().next().copied()
+    }
+
     /// Starts an append for every destination that has something waiting and nothing in flight.
     pub(crate) fn send(&mut self) {
         for (destination, queue) in &mut self.queues {

@@ -11,6 +11,7 @@ use state_store::{Change, Store};
 
 use crate::changelog::{Body, Chain};
 use crate::keys;
+use crate::snapshot::Announced;
 use crate::{Shortcut, Source};
 
 /// An output partition.
@@ -48,6 +49,10 @@ pub(crate) struct Checkpoint {
     pub(crate) last_counted: Option<u64>,
     /// Commits with outputs that are not yet known to be published: first and last offset, and hash of the body.
     pub(crate) unpublished: Vec<(u64, u64, u128)>,
+    /// The newest snapshots that count, oldest first.
+    pub(crate) snapshots: Vec<Announced>,
+    /// Bytes of the changelog since the newest of them.
+    pub(crate) bytes_since: u64,
 }
 
 /// What a receiver does with a record.

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use event_log::{Record, SharedLog, TopicPartition};
 use rand::Rng;
-use state_store::{Change, Identity, MemoryStore, Opened, Store, Stores};
+use state_store::{Change, Identity, MemoryStore, Store, Stores};
+use tokio::sync::Semaphore;
 
 use crate::batch::Setting;
 use crate::changelog::{Body, Chunk, Entry, OwnerId, Read, encode_claim};
@@ -15,14 +16,15 @@ use crate::config::Backoff;
 use crate::land::Changelog;
 use crate::metrics::TaskMetrics;
 use crate::outbox::Outbox;
-use crate::owner::{Running, Timers};
+use crate::owner::{Making, Running, Timers};
 use crate::progress::{Checkpoint, Progress, damaged};
+use crate::snapshot::{Load, Manifest, Restorer, Source};
 use crate::status::Board;
 use crate::task::Task;
 use crate::{Clock, Config, TaskError};
 
 /// Layout of the keys and values that the runtime writes; another one means that the store is rebuilt.
-const STORE_FORMAT: u32 = 1;
+const STORE_FORMAT: u32 = 2;
 
 /// Changes that are gathered before they are applied during a restore.
 const APPLY_CHANGES: usize = 4_096;
@@ -71,12 +73,17 @@ impl Storage {
                 // Verifying a large store takes seconds; the other tasks of this thread go on meanwhile.
                 let opened = tokio::task::spawn_blocking(move || stores.open_store(&identity)).await;
                 let (store, how) = opened.expect("opening a store does not panic").map_err(TaskError::from_store)?;
-                if let Opened::Rebuilt { reason } = how {
+                if let state_store::Opened::Rebuilt { reason } = how {
                     tracing::warn!(task, reason, "the local store is rebuilt from the changelog");
                 }
                 Ok(store)
             }
         }
+    }
+
+    /// Whether stores read from a disk.
+    fn blocks(&self) -> bool {
+        matches!(self, Self::Disk(_))
     }
 
     pub(crate) fn wipe(&self, task: &str) -> Result<(), TaskError> {
@@ -92,6 +99,14 @@ impl Storage {
     }
 }
 
+/// A store that is a prefix of its changelog.
+struct Opened {
+    store: Box<dyn Store>,
+    checkpoint: Checkpoint,
+    /// It was found, not restored.
+    resumed: bool,
+}
+
 /// What a task is made of.
 pub(crate) struct Plan {
     pub(crate) name: Arc<str>,
@@ -103,6 +118,7 @@ pub(crate) struct Plan {
     pub(crate) storage: Storage,
     pub(crate) board: Arc<Board>,
     pub(crate) alone: bool,
+    pub(crate) snapshot_permits: Arc<Semaphore>,
     pub(crate) random: Box<dyn FnMut() -> u64>,
 }
 
@@ -112,7 +128,9 @@ impl Plan {
         let partition =
             TopicPartition { topic: self.setting.definition.changelog(), partition: self.setting.partition };
         let changelog = Changelog { log: self.log.clone(), partition, config: self.config.clone() };
-        let (store, checkpoint) = self.open_store(&changelog).await?;
+        let begin = tokio::time::Instant::now();
+        self.board.loaded(0);
+        let Opened { store, mut checkpoint, resumed } = self.open_store(&changelog).await?;
         let progress = Progress::load(&*store, checkpoint.stream_time_ms).map_err(TaskError::from_store)?;
         let (service, partition) = (self.setting.definition.service(), self.setting.partition);
         let mut task = Task {
@@ -129,7 +147,7 @@ impl Plan {
             metrics: TaskMetrics::new(service, partition),
             store,
             progress,
-            resumed: checkpoint.next_offset > 0,
+            resumed,
             chain: checkpoint.chain,
             next_offset: checkpoint.next_offset,
             last_counted: checkpoint.last_counted,
@@ -137,38 +155,103 @@ impl Plan {
             timers: Timers::default(),
             running: Running::default(),
             flush_at: None,
+            snapshots: std::mem::take(&mut checkpoint.snapshots),
+            bytes_since: checkpoint.bytes_since,
+            making: Making::default(),
+            snapshot_permits: self.snapshot_permits.clone(),
+            blocks: self.storage.blocks(),
         };
+        if let Some(newest) = task.snapshots.last() {
+            task.board.snapshot_at(newest.offset);
+        }
         task.reload_outbox(&checkpoint.unpublished).await?;
         let replayed = task.catch_up().await?;
-        tracing::debug!(task = %self.name, offset = task.next_offset, replayed, "task restored");
+        task.metrics.restored(begin.elapsed());
+        tracing::debug!(task = %self.name, offset = task.next_offset, replayed, took = ?begin.elapsed(), "task restored");
         Ok(task)
     }
 
-    /// A store that is a prefix of this changelog: the local one, or an empty one if that is not.
-    async fn open_store(&self, changelog: &Changelog) -> Result<(Box<dyn Store>, Checkpoint), TaskError> {
-        let store = self.storage.open(&self.name).await?;
-        let earliest = changelog.earliest().await?.0;
-        let checkpoint = store.checkpoint().and_then(Checkpoint::decode);
-        if let Some(checkpoint) = checkpoint {
-            let latest = changelog.latest().await?.0;
-            if checkpoint.next_offset > latest {
-                return Err(changelog.regressed(checkpoint.next_offset, latest));
-            }
-            if self.belongs(&checkpoint, changelog, earliest).await? {
-                return Ok((store, checkpoint));
+    /// A store that is a prefix of this changelog: the local one if it is, otherwise the newest snapshot, otherwise an empty
+    /// one where the changelog still has everything.
+    async fn open_store(&self, changelog: &Changelog) -> Result<Opened, TaskError> {
+        let mut store = self.storage.open(&self.name).await?;
+        let (earliest, latest) = (changelog.earliest().await?.0, changelog.latest().await?.0);
+        if let Some(found) = store.checkpoint().map(Checkpoint::decode) {
+            if let Some(checkpoint) = found {
+                if checkpoint.next_offset > latest {
+                    return Err(changelog.regressed(checkpoint.next_offset, latest));
+                }
+                if self.belongs(&checkpoint, changelog, earliest).await? {
+                    return Ok(Opened { store, checkpoint, resumed: true });
+                }
             }
             tracing::warn!(task = %self.name, "the local store is not of this changelog and is rebuilt");
+            drop(store);
+            self.storage.wipe(&self.name)?;
+            store = self.storage.open(&self.name).await?;
+        }
+        let (store, loaded) = self.load_snapshot(store, changelog, earliest, latest).await?;
+        if let Some(checkpoint) = loaded {
+            return Ok(Opened { store, checkpoint, resumed: false });
         }
         if earliest > 0 {
             let (partition, earliest) = (changelog.partition.clone(), event_log::Offset(earliest));
             return Err(TaskError::Trimmed { partition, earliest, position: event_log::Offset::ZERO });
         }
-        if store.checkpoint().is_none() {
-            return Ok((store, Checkpoint::default()));
+        Ok(Opened { store, checkpoint: Checkpoint::default(), resumed: false })
+    }
+
+    /// Loads the newest snapshot that is complete and of this changelog.
+    async fn load_snapshot(
+        &self,
+        mut store: Box<dyn Store>,
+        changelog: &Changelog,
+        earliest: u64,
+        latest: u64,
+    ) -> Result<(Box<dyn Store>, Option<Checkpoint>), TaskError> {
+        let topic = self.setting.definition.snapshots();
+        let partition = TopicPartition { topic, partition: self.setting.partition };
+        let source = Source { log: self.log.clone(), partition, config: self.config.clone() };
+        let mut restorer = Restorer::begin(source.clone()).await?;
+        while let Some((at, manifest)) = restorer.next().await? {
+            let Manifest { offset, rows, last_counted, .. } = manifest;
+            if !self.is_of(&manifest, changelog, earliest).await? {
+                tracing::debug!(task = %self.name, offset, "a snapshot is not of this changelog, or too old");
+                continue;
+            }
+            let behind = latest.saturating_sub(offset);
+            let board = &self.board;
+            let progress = |done: u64| board.restoring(done, rows + behind);
+            progress(0);
+            let outcome;
+            (store, outcome) = source.load(at, &manifest, store, self.storage.blocks(), &progress).await?;
+            match outcome {
+                Load::Done(checkpoint) => {
+                    tracing::info!(task = %self.name, offset, rows, last_counted, behind, "snapshot loaded");
+                    self.board.loaded(rows);
+                    return Ok((store, Some(checkpoint)));
+                }
+                Load::Damaged(reason) => {
+                    tracing::error!(task = %self.name, offset, reason, "a snapshot cannot be used, an older one is tried");
+                }
+            }
         }
-        drop(store);
-        self.storage.wipe(&self.name)?;
-        Ok((self.storage.open(&self.name).await?, Checkpoint::default()))
+        Ok((store, None))
+    }
+
+    /// Whether a snapshot belongs to this changelog, and all that is behind it is still there.
+    async fn is_of(&self, manifest: &Manifest, changelog: &Changelog, earliest: u64) -> Result<bool, TaskError> {
+        if manifest.last_counted < earliest {
+            return Ok(false);
+        }
+        // Asked after the manifest was read: its owner may have written both a moment ago.
+        let latest = changelog.latest().await?.0;
+        if manifest.offset > latest {
+            return Err(changelog.regressed(manifest.offset, latest));
+        }
+        let last = manifest.last_counted;
+        let found = changelog.read(last, last + 1).await?;
+        Ok(found.first().is_some_and(|(offset, entry)| *offset == last && manifest.chain.ends_with(entry)))
     }
 
     async fn belongs(&self, checkpoint: &Checkpoint, changelog: &Changelog, earliest: u64) -> Result<bool, TaskError> {
@@ -189,7 +272,9 @@ impl Task {
     /// Brings back outputs that were committed but not yet known to be published. Which entries those are is part of the
     /// checkpoint, so they need not be judged again.
     async fn reload_outbox(&mut self, unpublished: &[(u64, u64, u128)]) -> Result<(), TaskError> {
-        for &(first, last, body_hash) in unpublished {
+        let earliest = if unpublished.is_empty() { 0 } else { self.changelog.earliest().await?.0 };
+        // What was trimmed was published: nobody trims more.
+        for &(first, last, body_hash) in unpublished.iter().filter(|(first, ..)| *first >= earliest) {
             let mut parts: Vec<Chunk> = Vec::new();
             for (offset, entry) in self.changelog.read(first, last + 1).await? {
                 let entry = Entry::decode(&entry).map_err(|error| self.changelog.unreadable(offset, &error))?;
@@ -259,6 +344,7 @@ impl Task {
                 self.apply_replayed(&mut changes)?;
             }
             self.board.restoring(self.next_offset - from, upto - from);
+            self.metrics.restoring(upto.saturating_sub(self.next_offset));
         }
         self.apply_replayed(&mut changes)
     }
@@ -292,6 +378,7 @@ impl Task {
             Err(error) => return Err(self.changelog.unreadable(offset, &error)),
         };
         self.next_offset = offset + 1;
+        self.bytes_since += entry.len() as u64;
         match read {
             Read::Committed(mut body) => {
                 let hash = crate::changelog::body_hash(entry);
@@ -300,6 +387,7 @@ impl Task {
                 changes.append(&mut body.changes);
                 self.outbox.absorb(&mut body, begins, offset, hash, &self.progress);
                 self.last_counted = Some(offset);
+                body.snapshot.take().into_iter().for_each(|announced| self.note_snapshot(announced));
             }
             Read::Claimed => {
                 self.partial_from = None;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event_log::{Cleanup, SharedLog, TopicName, TopicSpec};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 
@@ -86,7 +86,7 @@ impl Spawn {
         (Self { setting, name, seat: Seat { service, partition, inbox, orders, board } }, handle, entry)
     }
 
-    fn plan(&self, start: &Start, random: Box<dyn FnMut() -> u64>) -> Plan {
+    fn plan(&self, start: &Start, permits: &Arc<Semaphore>, random: Box<dyn FnMut() -> u64>) -> Plan {
         Plan {
             name: self.name.clone(),
             instance: start.instance.clone(),
@@ -96,6 +96,7 @@ impl Spawn {
             clock: start.clock.clone(),
             storage: start.storage.clone(),
             board: self.seat.board.clone(),
+            snapshot_permits: permits.clone(),
             alone: start.assignment == Assignment::Alone,
             random,
         }
@@ -135,12 +136,13 @@ impl Runtime {
             services.push(Tasks::new(definition.service(), handles, start.clock.clone()));
         }
         let roster = Roster { entries: entries.into(), changes, clock: start.clock.clone() };
+        let permits = Arc::new(Semaphore::new(start.config.snapshots_at_once.max(1)));
         let mut threads = Vec::new();
         for (index, tasks) in per_thread.into_iter().enumerate() {
-            let (start, shutdown) = (start.clone(), shutdown.clone());
+            let (start, permits, shutdown) = (start.clone(), permits.clone(), shutdown.clone());
             let thread = std::thread::Builder::new()
                 .name(format!("tasks-{index}"))
-                .spawn(move || run_thread(&start, tasks, &shutdown))
+                .spawn(move || run_thread(&start, tasks, &permits, &shutdown))
                 .map_err(|error| event_log::Error::Failed(format!("cannot start a processing thread: {error}")))?;
             threads.push(thread);
         }
@@ -210,7 +212,7 @@ pub fn topics(definitions: &[Definition], partitions: u32) -> Vec<TopicSpec> {
     let spec = |name: TopicName| TopicSpec { name, partitions, cleanup: Cleanup::Never };
     let mut specs = Vec::new();
     for definition in definitions {
-        let own = [definition.changelog(), definition.dead_letters()];
+        let own = [definition.changelog(), definition.snapshots(), definition.dead_letters()];
         let all = own.into_iter().chain(definition.output_topics().cloned()).chain(definition.input_topics().cloned());
         specs.extend(all.map(spec));
     }
@@ -233,17 +235,18 @@ pub fn simulated(
     let changes = Changes::new();
     let (spawn, handle, entry) = Spawn::new(start, definition, partition, &changes);
     let roster = Roster { entries: Arc::from([entry]), changes, clock: start.clock.clone() };
-    let mut plan = spawn.plan(start, random);
+    let permits = Arc::new(Semaphore::new(start.config.snapshots_at_once.max(1)));
+    let mut plan = spawn.plan(start, &permits, random);
     let mut seat = spawn.seat;
     (handle, roster, async move { life::play(&mut plan, &mut seat, &shutdown).await })
 }
 
-fn run_thread(start: &Start, tasks: Vec<Spawn>, shutdown: &CancellationToken) {
+fn run_thread(start: &Start, tasks: Vec<Spawn>, permits: &Arc<Semaphore>, shutdown: &CancellationToken) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let runtime = runtime.expect("an event loop without I/O needs nothing of the system");
     let local = LocalSet::new();
     let spawn = |task: Spawn| {
-        let plan = task.plan(start, restore::random());
+        let plan = task.plan(start, permits, restore::random());
         local.spawn_local(life::supervise(plan, task.seat, shutdown.clone()))
     };
     let jobs: Vec<_> = tasks.into_iter().map(spawn).collect();

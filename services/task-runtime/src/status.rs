@@ -113,6 +113,8 @@ pub(crate) struct Board {
     end: AtomicU64,
     /// Since when there is something that is not applied; zero if there is nothing.
     behind_since_ms: AtomicI64,
+    /// Rows of a snapshot that were loaded before the entries behind it.
+    loaded: AtomicU64,
     restored: AtomicU64,
     to_restore: AtomicU64,
     /// One more than the offset; zero for none.
@@ -131,6 +133,7 @@ impl Board {
             applied: AtomicU64::new(0),
             end: AtomicU64::new(0),
             behind_since_ms: AtomicI64::new(0),
+            loaded: AtomicU64::new(0),
             restored: AtomicU64::new(0),
             to_restore: AtomicU64::new(0),
             snapshot: AtomicU64::new(0),
@@ -198,9 +201,19 @@ impl Board {
         }
     }
 
+    /// A restore begins behind so many rows of a snapshot that are in the store already.
+    pub(crate) fn loaded(&self, rows: u64) {
+        self.loaded.store(rows, Ordering::Relaxed);
+    }
+
     pub(crate) fn restoring(&self, done: u64, of: u64) {
-        self.restored.store(done, Ordering::Relaxed);
-        self.to_restore.store(of.max(done), Ordering::Relaxed);
+        let loaded = self.loaded.load(Ordering::Relaxed);
+        self.restored.store(loaded + done, Ordering::Relaxed);
+        self.to_restore.store(loaded + of.max(done), Ordering::Relaxed);
+    }
+
+    pub(crate) fn snapshot_at(&self, offset: u64) {
+        self.snapshot.store(offset + 1, Ordering::Relaxed);
     }
 
     /// Entries that are known and not applied, and for how long there have been any in milliseconds.

@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
-use event_log::SharedLog;
+use event_log::{SharedLog, TopicPartition};
 use state_store::Store;
+use tokio::sync::Semaphore;
 
 use crate::batch::Setting;
 use crate::changelog::{Chain, OwnerId};
@@ -12,8 +13,9 @@ use crate::handle::Position;
 use crate::land::Changelog;
 use crate::metrics::TaskMetrics;
 use crate::outbox::Outbox;
-use crate::owner::{Running, Timers};
+use crate::owner::{Making, Running, Timers};
 use crate::progress::{Checkpoint, Progress};
+use crate::snapshot::Announced;
 use crate::status::Board;
 use crate::view::View;
 use crate::{CallError, Clock, Config, TaskError};
@@ -47,6 +49,15 @@ pub(crate) struct Task {
     pub(crate) timers: Timers,
     pub(crate) running: Running,
     pub(crate) flush_at: Option<tokio::time::Instant>,
+    /// The newest snapshots that count, oldest first.
+    pub(crate) snapshots: Vec<Announced>,
+    /// Bytes of the changelog since the newest of them.
+    pub(crate) bytes_since: u64,
+    pub(crate) making: Making,
+    /// The process makes a few snapshots at a time.
+    pub(crate) snapshot_permits: Arc<Semaphore>,
+    /// Whether the store reads from a disk.
+    pub(crate) blocks: bool,
 }
 
 impl Task {
@@ -62,6 +73,8 @@ impl Task {
             stream_time_ms: self.progress.stream_time_ms,
             last_counted: self.last_counted,
             unpublished: self.outbox.unpublished(),
+            snapshots: self.snapshots.clone(),
+            bytes_since: self.bytes_since,
         }
     }
 
@@ -71,6 +84,23 @@ impl Task {
 
     pub(crate) fn view(&self) -> View<'_> {
         View::new(&*self.store)
+    }
+
+    /// A commit that counts has announced a snapshot.
+    pub(crate) fn note_snapshot(&mut self, announced: Announced) {
+        if self.snapshots.last().is_some_and(|newest| newest.offset >= announced.offset) {
+            return;
+        }
+        self.board.snapshot_at(announced.offset);
+        self.snapshots.push(announced);
+        let surplus = self.snapshots.len().saturating_sub(crate::snapshot::KEPT);
+        self.snapshots.drain(..surplus);
+        self.bytes_since = 0;
+    }
+
+    /// The task's partition of its snapshot topic.
+    pub(crate) fn snapshot_partition(&self) -> TopicPartition {
+        TopicPartition { topic: self.setting.definition.snapshots(), partition: self.setting.partition }
     }
 
     /// Has the store written from time to time: what it has not is read again from the changelog after a crash.

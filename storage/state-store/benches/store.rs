@@ -31,7 +31,7 @@ fn million_rows(stores: &Stores) -> Box<dyn Store> {
     let (mut store, _) = stores.open_store(&identity()).expect("a new directory");
     let mut random = StdRng::seed_from_u64(1);
     let rows = (0..ROWS).map(|number| (key(number * 2), value(&mut random)));
-    store.bulk_load(Box::new(rows), b"checkpoint").expect("the disk has room");
+    store.bulk_load(Box::new(rows.map(Ok)), b"checkpoint").expect("the disk has room");
     store
 }
 

@@ -199,7 +199,11 @@ impl Store for DurableStore {
         Ok(())
     }
 
-    fn bulk_load(&mut self, mut sorted: Box<dyn Iterator<Item = Pair> + '_>, checkpoint: &[u8]) -> Result<(), Error> {
+    fn bulk_load(
+        &mut self,
+        mut sorted: Box<dyn Iterator<Item = Result<Pair, Error>> + '_>,
+        checkpoint: &[u8],
+    ) -> Result<(), Error> {
         check_checkpoint(checkpoint)?;
         if self.checkpoint().is_some() {
             return Err(Error::NotEmpty { task: self.tables.task().to_owned() });

@@ -54,6 +54,9 @@ pub enum Error {
         /// The task whose store it is.
         task: String,
     },
+    /// What was to be loaded is not all there, or not what it should be.
+    #[error("{0}")]
+    Source(String),
     /// The store was closed while its rows were being read.
     #[error("the store of task {task} was closed")]
     Closed {
@@ -88,6 +91,7 @@ impl Error {
             Self::Unsorted { position } => Self::Unsorted { position: *position },
             Self::NotEmpty { task } => Self::NotEmpty { task: task.clone() },
             Self::Closed { task } => Self::Closed { task: task.clone() },
+            Self::Source(problem) => Self::Source(problem.clone()),
             Self::Config(problem) => Self::Config(problem.clone()),
         }
     }

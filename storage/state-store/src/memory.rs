@@ -89,13 +89,18 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn bulk_load(&mut self, sorted: Box<dyn Iterator<Item = Pair> + '_>, checkpoint: &[u8]) -> Result<(), Error> {
+    fn bulk_load(
+        &mut self,
+        sorted: Box<dyn Iterator<Item = Result<Pair, Error>> + '_>,
+        checkpoint: &[u8],
+    ) -> Result<(), Error> {
         if !self.rows.is_empty() || self.checkpoint.is_some() {
             return Err(Error::NotEmpty { task: "(in memory)".into() });
         }
         check_checkpoint(checkpoint)?;
         let mut loaded = Self::new();
-        for (position, (key, value)) in (0_u64..).zip(sorted) {
+        for (position, pair) in (0_u64..).zip(sorted) {
+            let (key, value) = pair?;
             check_limits(&key, Some(&value))?;
             if loaded.rows.last_key_value().is_some_and(|(last, _)| *last >= key) {
                 return Err(Error::Unsorted { position });

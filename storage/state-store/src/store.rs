@@ -70,11 +70,15 @@ pub trait Store: Send {
     fn apply(&mut self, changes: &[Change], checkpoint: &[u8]) -> Result<(), Error>;
 
     /// Fills an empty store with pairs in strictly ascending order of their keys, durably and as one unit. Many times faster
-    /// than applying them.
+    /// than applying them. An error among the pairs ends the load.
     ///
     /// # Errors
-    /// [`Error::NotEmpty`], [`Error::Unsorted`], [`Error::TooLarge`]: the store is as before.
-    fn bulk_load(&mut self, sorted: Box<dyn Iterator<Item = Pair> + '_>, checkpoint: &[u8]) -> Result<(), Error>;
+    /// That error, [`Error::NotEmpty`], [`Error::Unsorted`], [`Error::TooLarge`]: the store is as before.
+    fn bulk_load(
+        &mut self,
+        sorted: Box<dyn Iterator<Item = Result<Pair, Error>> + '_>,
+        checkpoint: &[u8],
+    ) -> Result<(), Error>;
 
     /// All rows as they are now, to be read on another thread while the store goes on.
     ///

@@ -7,6 +7,8 @@ use event_log::TopicName;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::snapshot::Announced;
+
 /// Version of the entry format; a reader refuses a newer one.
 pub(crate) const FORMAT: u8 = 1;
 
@@ -75,6 +77,10 @@ pub struct Body {
     pub published: Vec<PublishedUpto>,
     /// Latest event time seen, in milliseconds since the Unix epoch.
     pub stream_time_ms: i64,
+    /// A snapshot of this task that is complete. It counts if the commit does.
+    // Behind everything else in the bytes, and absent from most: earlier versions read past it.
+    #[serde(skip)]
+    pub snapshot: Option<Announced>,
 }
 
 /// A record to publish.
@@ -164,9 +170,12 @@ impl Body {
     /// The bytes of a body.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        Bytes::from(
-            postcard::to_extend(self, Vec::with_capacity(512)).expect("bodies hold nothing that postcard refuses"),
-        )
+        let refuses_nothing = "bodies hold nothing that postcard refuses";
+        let mut bytes = postcard::to_extend(self, Vec::with_capacity(512)).expect(refuses_nothing);
+        if let Some(snapshot) = &self.snapshot {
+            bytes = postcard::to_extend(snapshot, bytes).expect(refuses_nothing);
+        }
+        Bytes::from(bytes)
     }
 
     /// Reads a body.
@@ -174,7 +183,11 @@ impl Body {
     /// # Errors
     /// [`DecodeError::Malformed`].
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        postcard::from_bytes(bytes).map_err(|_| DecodeError::Malformed)
+        let (mut body, rest) = postcard::take_from_bytes::<Self>(bytes).map_err(|_| DecodeError::Malformed)?;
+        if !rest.is_empty() {
+            body.snapshot = Some(postcard::from_bytes(rest).map_err(|_| DecodeError::Malformed)?);
+        }
+        Ok(body)
     }
 }
 

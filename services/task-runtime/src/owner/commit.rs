@@ -102,6 +102,7 @@ impl Task {
             }
         };
         body.published = self.outbox.take_unrecorded();
+        body.snapshot = self.making.announce.take();
         let (service, partition) = (self.setting.definition.service, self.setting.partition);
         let span = match finished.spans.as_slice() {
             [] => tracing::Span::none(),
@@ -114,13 +115,14 @@ impl Task {
     /// Appends a commit that only says what has been published and what was read without effect, if there is any of it.
     pub(super) fn start_recording(&mut self) {
         let quiet = std::mem::take(&mut self.running.quiet);
-        if quiet.records == 0 && !self.outbox.has_unrecorded() {
+        if quiet.records == 0 && !self.outbox.has_unrecorded() && self.making.announce.is_none() {
             return;
         }
         let started = self.metrics.now();
         let batch = Batch::new(&self.setting, &self.progress, &*self.store, quiet);
         let mut body = batch.finish(0).outcome.unwrap_or_default();
         body.published = self.outbox.take_unrecorded();
+        body.snapshot = self.making.announce.take();
         self.append(body, Vec::new(), tracing::Span::none(), started, None);
     }
 
@@ -144,6 +146,7 @@ impl Task {
         );
         let replies = self.leak(&body, replies, body_hash);
         let parts = entries.len() as u64;
+        self.bytes_since += entries.iter().map(|entry| entry.len() as u64).sum::<u64>();
         let land = self.changelog.clone().land(entries, self.next_offset, self.chain.clone());
         self.running.in_flight = Some(InFlight { number, body, body_hash, parts, replies, span, started, swept_to_ms });
         self.running.activity = Some(Box::pin(async move { Ok(Activity::Landed(land.await?)) }));
@@ -248,14 +251,20 @@ impl Task {
     fn apply(&mut self, mut body: Body, first: u64, last: u64, body_hash: u128) -> Result<(), TaskError> {
         let mut changes = std::mem::take(&mut body.changes);
         let own = changes.len();
+        let announced = body.snapshot.take();
         self.progress.absorb(&body, &mut changes);
         self.outbox.absorb(&mut body, first, last, body_hash, &self.progress);
         self.last_counted = Some(last);
+        let announces = announced.is_some();
+        announced.into_iter().for_each(|announced| self.note_snapshot(announced));
         self.store.apply(&changes, &self.checkpoint().encode()).map_err(TaskError::from_store)?;
         self.timers.absorb(&changes[..own]);
         self.wake(&changes[..own]);
         self.board.applied(self.next_offset);
         self.flush_in_time();
+        if announces {
+            self.start_trim();
+        }
         Ok(())
     }
 

@@ -8,6 +8,7 @@
 mod commit;
 mod inputs;
 mod reads;
+mod snapshots;
 mod timers;
 
 use std::collections::VecDeque;
@@ -26,6 +27,7 @@ use crate::{CallError, Command, Committed, TaskError};
 use commit::{Activity, InFlight};
 use inputs::Inputs;
 use reads::Reads;
+pub(crate) use snapshots::Making;
 pub(crate) use timers::Timers;
 
 /// Calls that are taken from the inbox at once.
@@ -67,6 +69,7 @@ impl Task {
             let _ = reply.send(Err(why.clone()));
         }
         self.running = Running::default();
+        self.making = Making::default();
         self.outbox.stop_sending();
         result
     }
@@ -87,13 +90,17 @@ impl Task {
     ) -> Result<(), TaskError> {
         loop {
             if self.running.activity.is_none() {
+                self.start_snapshot()?;
                 self.start_commit()?;
+                if self.running.activity.is_none() && self.making.announce.is_some() {
+                    self.start_recording();
+                }
                 self.start_catch_up();
             }
             self.start_fetch();
             self.start_sleep();
             self.start_proof();
-            let running = &mut self.running;
+            let (running, making) = (&mut self.running, &mut self.making);
             let room = running.commands.len() < self.config.calls_waiting_max;
             tokio::select! {
                 biased;
@@ -118,6 +125,11 @@ impl Task {
                     Some(request) => self.receive(request, inbox),
                     None => return self.drain().await,
                 },
+                made = ready(&mut making.job) => {
+                    making.job = None;
+                    self.made(made);
+                }
+                () = ready(&mut making.trim) => making.trim = None,
                 () = slept(&mut running.sleep) => running.sleep = None,
                 () = ready(&mut running.proof) => {
                     running.proof = None;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use state_store::{Change, Error, MemoryStore, Pair, Store};
+use state_store::{Change, Error, MemoryStore, Pair, Rows, Store};
 use task_runtime::Disks;
 
 #[derive(Clone, Default)]
@@ -56,12 +56,20 @@ impl Store for OnDisk {
         self.0.lock().unwrap().apply(changes, checkpoint)
     }
 
-    fn bulk_load(&mut self, sorted: Box<dyn Iterator<Item = Pair> + '_>, checkpoint: &[u8]) -> Result<(), Error> {
+    fn bulk_load(
+        &mut self,
+        sorted: Box<dyn Iterator<Item = Result<Pair, Error>> + '_>,
+        checkpoint: &[u8],
+    ) -> Result<(), Error> {
         self.0.lock().unwrap().bulk_load(sorted, checkpoint)
     }
 
     fn checkpoint(&self) -> Option<&[u8]> {
         self.1.as_deref()
+    }
+
+    fn rows(&self) -> Result<Box<dyn Rows>, Error> {
+        self.0.lock().unwrap().rows()
     }
 
     fn digest(&self) -> Result<u128, Error> {

@@ -215,7 +215,8 @@ fn end(world: &World, partition: &TopicPartition) -> u64 {
 fn cut(world: &World, partition: &TopicPartition, under_owner: bool) -> bool {
     let end = end(world, partition);
     let most = if world.dice(|dice| dice.permille(600)) { 1 } else { 4 };
-    let lost = world.dice(|dice| dice.range(1, most)).min(end);
+    let begin = world.shared.log.earliest(partition).now_or_never().expect("at once").expect("all topics exist").0;
+    let lost = world.dice(|dice| dice.range(1, most)).min(end - begin);
     if lost > 0 {
         world.shared.lose(partition, Offset(end - lost), under_owner);
     }

@@ -238,6 +238,8 @@ impl EventLog for Connection {
     }
 
     async fn delete_before(&self, partition: &TopicPartition, offset: Offset) -> Result<(), Error> {
+        self.travel().await?;
+        self.shared.count("trimmed");
         self.shared.log.delete_before(partition, offset).await
     }
 }

@@ -108,6 +108,11 @@ fn config(dice: &mut Dice, forgetful: bool, shortcut: Shortcut) -> Config {
         // Small ones split almost every commit.
         record_bytes_max: dice.pick(&[60, 300, 900_000, 900_000]),
         flush_interval: dice.millis(1, 5_000),
+        // Every few commits, or never within a run.
+        snapshot_after_records: dice.pick(&[5, 20, 60, 1_000_000]),
+        snapshot_after_bytes: dice.pick(&[500, 20_000, 1 << 30]),
+        snapshot_part_bytes: dice.pick(&[40, 1_000, 100_000]),
+        snapshots_at_once: 1,
         standby_wait: Duration::from_millis(500),
         moving_grace: Duration::from_millis(200),
         request_memory: Duration::from_secs(if forgetful { 12 } else { 24 * 3600 }),

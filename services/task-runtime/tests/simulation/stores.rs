@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
-use state_store::{Change, Error, MemoryStore, Pair, Store};
+use state_store::{Change, Error, MemoryStore, Pair, Rows, Store};
 use task_runtime::Disks;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
@@ -83,8 +83,7 @@ impl Disks for ProcessDisks {
         let inner = guard.durable.clone();
         drop(guard);
         let task = mesh::sender(task).expect("tasks are named like this");
-        let rows = inner.scan(&[1], None, usize::MAX).expect("a store in memory does not fail");
-        let digest = rows.iter().fold(0, |sum: u128, (key, value)| sum.wrapping_add(row_digest(key, value)));
+        let digest = service_digest(&inner);
         Box::new(WatchedStore { inner, disk, task, digest, shared: self.shared.clone() })
     }
 
@@ -136,8 +135,22 @@ impl Store for WatchedStore {
         Ok(())
     }
 
-    fn bulk_load(&mut self, sorted: Box<dyn Iterator<Item = Pair> + '_>, checkpoint: &[u8]) -> Result<(), Error> {
-        self.inner.bulk_load(sorted, checkpoint)
+    fn bulk_load(
+        &mut self,
+        sorted: Box<dyn Iterator<Item = Result<Pair, Error>> + '_>,
+        checkpoint: &[u8],
+    ) -> Result<(), Error> {
+        self.inner.bulk_load(sorted, checkpoint)?;
+        *lock(&self.disk) = Disk { durable: self.inner.clone(), unsynced: Vec::new() };
+        self.digest = service_digest(&self.inner);
+        let (task, digest) = (self.task, self.digest);
+        self.shared.count("snapshot loaded");
+        self.shared.oracle(|oracle| oracle.applied(task, digest));
+        Ok(())
+    }
+
+    fn rows(&self) -> Result<Box<dyn Rows>, Error> {
+        self.inner.rows()
     }
 
     fn checkpoint(&self) -> Option<&[u8]> {
@@ -168,6 +181,12 @@ impl Store for WatchedStore {
     fn close(mut self: Box<Self>) -> Result<(), Error> {
         self.flush()
     }
+}
+
+/// Digest of all rows but those of the runtime's progress.
+fn service_digest(store: &MemoryStore) -> u128 {
+    let rows = store.scan(&[1], None, usize::MAX).expect("a store in memory does not fail");
+    rows.iter().fold(0, |sum: u128, (key, value)| sum.wrapping_add(row_digest(key, value)))
 }
 
 /// Hash of one row; the sum over all rows is the digest of a state.

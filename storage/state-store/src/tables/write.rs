@@ -59,12 +59,17 @@ impl Tables {
     }
 
     /// Writes sorted rows into empty tables as one unit.
-    pub(crate) fn load(&self, sorted: &mut dyn Iterator<Item = Pair>, checkpoint: &[u8]) -> Result<State, Error> {
+    pub(crate) fn load(
+        &self,
+        sorted: &mut dyn Iterator<Item = Result<Pair, Error>>,
+        checkpoint: &[u8],
+    ) -> Result<State, Error> {
         self.ingest(|write| {
             let mut state = State::new(&self.identity);
             state.checkpoint = Some(Bytes::copy_from_slice(checkpoint));
             let mut last: Option<Bytes> = None;
-            for (position, (key, value)) in (0_u64..).zip(sorted) {
+            for (position, pair) in (0_u64..).zip(sorted) {
+                let (key, value) = pair?;
                 check_limits(&key, Some(&value))?;
                 if last.as_ref().is_some_and(|last| *last >= key) {
                     return Err(Error::Unsorted { position });

@@ -175,7 +175,7 @@ fn a_bulk_load_is_the_same_as_applying_its_pairs() {
     for mut subject in Subject::all() {
         let rows: Vec<Pair> =
             (0..5000).map(|n| (Bytes::from(format!("k{n:05}")), Bytes::from(vec![7; n % 50]))).collect();
-        subject.store().bulk_load(Box::new(rows.clone().into_iter()), b"one").unwrap();
+        subject.store().bulk_load(Box::new(rows.clone().into_iter().map(Ok)), b"one").unwrap();
         assert_eq!(subject.store().checkpoint(), Some(&b"one"[..]));
         assert_eq!(all_rows(subject.store()), rows);
         let mut applied = MemoryStore::new();
@@ -195,13 +195,13 @@ fn pairs_that_do_not_ascend_are_refused_and_leave_the_store_empty() {
     for mut subject in Subject::all() {
         for unsorted in [["a", "c", "b"], ["a", "b", "b"]] {
             let pairs = unsorted.map(|key| (bytes(key), bytes("1")));
-            let refused = subject.store().bulk_load(Box::new(pairs.into_iter()), b"one").unwrap_err();
+            let refused = subject.store().bulk_load(Box::new(pairs.into_iter().map(Ok)), b"one").unwrap_err();
             assert!(matches!(refused, Error::Unsorted { position: 2 }), "{refused:?}");
             assert_eq!(all_rows(subject.store()), Vec::new());
             assert_eq!(subject.store().checkpoint(), None);
         }
         let sorted = pairs(&[("a", "1"), ("b", "2")]);
-        subject.store().bulk_load(Box::new(sorted.clone().into_iter()), b"one").unwrap();
+        subject.store().bulk_load(Box::new(sorted.clone().into_iter().map(Ok)), b"one").unwrap();
         assert_eq!(all_rows(subject.store()), sorted);
     }
 }
@@ -264,4 +264,18 @@ fn a_store_that_is_closed_ends_the_reading_of_its_rows() {
     assert!(matches!(rows.next_rows(1), Err(Error::Closed { .. })));
     let (_store, opened) = stores.open_store(&identity()).unwrap();
     assert_eq!(opened, Opened::Resumed);
+}
+
+#[test]
+fn a_bulk_load_that_ends_with_an_error_leaves_the_store_empty() {
+    for mut subject in Subject::all() {
+        let rows = (0..5_000_u32).map(|n| Ok((Bytes::from(n.to_be_bytes().to_vec()), bytes("value"))));
+        let broken = rows.chain([Err(Error::Source("it breaks".to_owned()))]);
+        let refused = subject.store().bulk_load(Box::new(broken), b"one").unwrap_err();
+        assert!(matches!(refused, Error::Source(_)));
+        assert_eq!(subject.store().checkpoint(), None);
+        assert_eq!(all_rows(subject.store()), Vec::new());
+        subject.store().bulk_load(Box::new(pairs(&[("a", "1")]).into_iter().map(Ok)), b"two").unwrap();
+        assert_eq!(subject.store().checkpoint(), Some(&b"two"[..]));
+    }
 }
