@@ -31,6 +31,12 @@ pub enum Shortcut {
     /// A strong read does not ask whether the task still owns its partition.
     #[cfg(feature = "simulation")]
     UnprovenStrongRead,
+    /// The changelog is trimmed up to what the owner has applied.
+    #[cfg(feature = "simulation")]
+    TrimTooFar,
+    /// A standby takes over without claiming.
+    #[cfg(feature = "simulation")]
+    PromoteWithoutClaim,
     /// The caller is answered before the commit is certified.
     #[cfg(feature = "simulation")]
     ReplyBeforeCertify,
@@ -62,4 +68,6 @@ questions! {
     reads_before_fence => ReadBeforeFence,
     skips_the_proof => UnprovenStrongRead,
     replies_early => ReplyBeforeCertify,
+    trims_too_far => TrimTooFar,
+    takes_over_unclaimed => PromoteWithoutClaim,
 }

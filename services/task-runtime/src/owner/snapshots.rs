@@ -78,7 +78,10 @@ impl Task {
         let [.., older, _] = &self.snapshots[..] else { return };
         const { assert!(KEPT == 2, "the older of the kept snapshots is the guard") };
         let published = self.outbox.first_unpublished().unwrap_or(u64::MAX);
-        let upto = older.keep_from.min(published);
+        let mut upto = older.keep_from.min(published);
+        if self.config.shortcut.trims_too_far() {
+            upto = self.next_offset;
+        }
         let changelog = (self.changelog.partition.clone(), Offset(upto));
         let snapshots = (self.snapshot_partition(), Offset(older.first));
         self.making.trim = Some(Box::pin(trim(self.log.clone(), [changelog, snapshots])));

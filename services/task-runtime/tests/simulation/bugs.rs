@@ -13,6 +13,10 @@
 //!   landed after all, it counts, and the owner believes the second.
 //! - `ReadBeforeFence`: read, then claim, and go on from the claim. What the old owner committed in between is missing.
 //! - `UnprovenStrongRead`: a strong read is answered from what is applied. A deposed owner answers as of long ago.
+//! - `TrimTooFar`: the changelog is trimmed up to what the owner has applied, since its store has it. What stands behind the
+//!   snapshots is gone for everybody else, and so are outputs that wait to be published.
+//! - `PromoteWithoutClaim`: a standby that has read everything begins to commit without a claim of its own. Its commits are
+//!   void for every reader, and the old owner goes on beside it.
 //! - `ReplyBeforeCertify`: the caller is told as soon as the commit is sent. If it never counts, the caller was told a lie.
 
 use std::time::Instant;
@@ -21,7 +25,7 @@ use task_runtime::Shortcut;
 
 use crate::run_caught;
 
-const BUGS: [(&str, Shortcut); 8] = [
+const BUGS: [(&str, Shortcut); 10] = [
     ("TrustTheAck", Shortcut::TrustTheAck),
     ("LargestSeenWatermark", Shortcut::LargestSeenWatermark),
     ("PublishBeforeCertify", Shortcut::PublishBeforeCertify),
@@ -30,6 +34,8 @@ const BUGS: [(&str, Shortcut); 8] = [
     ("ReadBeforeFence", Shortcut::ReadBeforeFence),
     ("UnprovenStrongRead", Shortcut::UnprovenStrongRead),
     ("ReplyBeforeCertify", Shortcut::ReplyBeforeCertify),
+    ("TrimTooFar", Shortcut::TrimTooFar),
+    ("PromoteWithoutClaim", Shortcut::PromoteWithoutClaim),
 ];
 
 /// Seeds within which each bug must be found.
