@@ -75,10 +75,25 @@ impl Driver {
     /// # Panics
     /// The topic is not an input of the definition.
     pub fn record(&mut self, topic: &str, key: &[u8], value: impl Into<Bytes>) {
+        self.record_with(topic, Some(key), value, &[]);
+    }
+
+    /// The same with any headers, or without a key.
+    ///
+    /// # Panics
+    /// The topic is not an input of the definition.
+    pub fn record_with(
+        &mut self,
+        topic: &str,
+        key: Option<&[u8]>,
+        value: impl Into<Bytes>,
+        headers: &[(&'static str, &str)],
+    ) {
         let input = self.setting.definition.inputs.iter().position(|(name, _)| name.as_str() == topic);
         let input = input.unwrap_or_else(|| panic!("{topic} is not an input"));
-        let (key, value) = (Some(Bytes::copy_from_slice(key)), Some(value.into()));
-        let record = Record { key, value, headers: Vec::new(), timestamp_ms: self.now_ms };
+        let (key, value) = (key.map(Bytes::copy_from_slice), Some(value.into()));
+        let headers = headers.iter().map(|(name, value)| Header::new(*name, (*value).to_owned())).collect();
+        let record = Record { key, value, headers, timestamp_ms: self.now_ms };
         let stored = StoredRecord { offset: Offset(self.next_offset), record };
         self.next_offset += 1;
         self.step(|batch| batch.record(input, &stored).expect("a store in memory does not fail"));

@@ -56,7 +56,7 @@ async fn a_payment_is_read_as_it_was_recorded() {
         ..Default::default()
     };
     let event = order_event::Event::Created(OrderCreated { order: Some(order) });
-    let event = OrderEvent { order_id: "o-1".into(), time: None, event: Some(event) };
+    let event = OrderEvent { order_id: "o-1".into(), event: Some(event), ..Default::default() };
     fixture.running.record(topics::ORDERS, b"o-1", event.encode_to_vec()).await;
     let written = fixture.pay(payment("o-1", "p-1", 10), "r-1").await.unwrap();
     assert_eq!(written.served_by.unwrap().instance, "here");

@@ -44,7 +44,7 @@ fn rows_that_nothing_of_ours_writes_are_refused() {
 #[test]
 fn order_events_mean_a_bill_an_end_or_nothing() {
     let read = |event| {
-        let event = OrderEvent { order_id: "o-1".into(), time: None, event };
+        let event = OrderEvent { order_id: "o-1".into(), event, ..Default::default() };
         order_fact(Some(&Bytes::from_static(b"o-1")), &event.encode_to_vec().into())
     };
     let order = Order { customer_id: "c-1".into(), total: Some(money_to_proto(eur(9))), ..Default::default() };
