@@ -16,10 +16,12 @@ use proto::inventory::v1::{
 use proto::orders::v1::order_service_server::{OrderService, OrderServiceServer};
 use proto::orders::v1::{
     CancelOrderRequest, CancelOrderResponse, CreateOrderRequest, CreateOrderResponse, GetOrderRequest,
-    GetOrderResponse, ListOrdersRequest, ListOrdersResponse, Order, OrderState, WaitFor,
+    GetOrderResponse, ListOrdersRequest, ListOrdersResponse, Order, OrderState, WaitFor, WatchOrderRequest,
+    WatchOrderResponse, WatchOrdersRequest, WatchOrdersResponse,
 };
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio_stream::Empty;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
@@ -80,6 +82,9 @@ impl Fake {
 
 #[tonic::async_trait]
 impl OrderService for Fake {
+    type WatchOrderStream = Empty<Result<WatchOrderResponse, Status>>;
+    type WatchOrdersStream = Empty<Result<WatchOrdersResponse, Status>>;
+
     async fn create_order(
         &self,
         request: Request<CreateOrderRequest>,
@@ -119,6 +124,14 @@ impl OrderService for Fake {
 
     async fn cancel_order(&self, _: Request<CancelOrderRequest>) -> Result<Response<CancelOrderResponse>, Status> {
         Err(Status::unimplemented("the driver does not cancel"))
+    }
+
+    async fn watch_order(&self, _: Request<WatchOrderRequest>) -> Result<Response<Self::WatchOrderStream>, Status> {
+        Err(Status::unimplemented("the driver does not watch"))
+    }
+
+    async fn watch_orders(&self, _: Request<WatchOrdersRequest>) -> Result<Response<Self::WatchOrdersStream>, Status> {
+        Err(Status::unimplemented("the driver does not watch"))
     }
 }
 
