@@ -24,6 +24,8 @@ use crate::wire;
 
 /// Pause before a task is looked for again that is not here, or that does not answer.
 const ABSENT_PAUSE: Duration = Duration::from_millis(500);
+/// Tries to commit an outcome: together with the pauses as long as a task may take to move or to be rebuilt.
+const REPORT_TRIES_MAX: u32 = 60;
 /// E-mails that are taken from the outbox at once.
 const LOOK_MAX: usize = 64;
 
@@ -135,8 +137,8 @@ impl Courier {
         }
     }
 
-    /// Has the task commit what came of a try. As long as the task is here this is tried again: without it the e-mail would
-    /// be sent a second time.
+    /// Has the task commit what came of a try. It is tried again while the task may come back here, for without it the
+    /// e-mail would be sent a second time; a repeated report changes nothing.
     async fn report(
         &self,
         handle: &Handle,
@@ -145,6 +147,7 @@ impl Courier {
         outcome: Outcome,
     ) -> Result<(), CallError> {
         let payload = wire::report(order_id, attempts_before, outcome);
+        let mut tries = 0;
         loop {
             let command = Command {
                 name: REPORT_DELIVERY,
@@ -155,9 +158,14 @@ impl Courier {
                 time_ms: self.tasks.now_ms(),
                 traceparent: None,
             };
+            tries += 1;
             match handle.execute(command).await {
                 Ok(_) => return Ok(()),
-                Err(CallError::Overloaded { .. }) => tokio::time::sleep(ABSENT_PAUSE).await,
+                Err(CallError::Overloaded { .. } | CallError::Moving { .. } | CallError::Stopped { .. })
+                    if tries < REPORT_TRIES_MAX =>
+                {
+                    tokio::time::sleep(ABSENT_PAUSE).await;
+                }
                 Err(error) => {
                     tracing::warn!(order_id, %error, "the outcome of an e-mail is not committed: it may be sent again");
                     return Err(error);

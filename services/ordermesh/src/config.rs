@@ -52,6 +52,8 @@ pub struct Config {
     pub catalog: catalog::Config,
     /// Notifications.
     pub notifications: notifications::Config,
+    /// Dead letters.
+    pub dead_letters: dead_letters::Config,
 }
 
 /// The mesh itself.
@@ -146,6 +148,7 @@ impl Default for Config {
             payments: payments::Config::default(),
             catalog: catalog::Config::default(),
             notifications: notifications::Config::default(),
+            dead_letters: dead_letters::Config::default(),
         }
     }
 }
@@ -244,6 +247,7 @@ impl Config {
         self.shipping.check()?;
         self.payments.check()?;
         self.catalog.check()?;
+        self.dead_letters.check()?;
         self.notifications.check()
     }
 }

@@ -136,6 +136,12 @@ impl Instance {
         self.address
     }
 
+    /// The log, for what reads and writes topics beside the tasks.
+    #[must_use]
+    pub fn log(&self) -> task_runtime::SharedLog {
+        Arc::new(self.log.clone())
+    }
+
     /// How many tasks run, of how many.
     #[must_use]
     pub fn progress(&self) -> (usize, usize) {

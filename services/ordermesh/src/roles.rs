@@ -18,7 +18,7 @@ use crate::Config;
 /// What the tasks of all roles do.
 #[must_use]
 pub fn definitions(config: &Config) -> Vec<Definition> {
-    vec![
+    let services = [
         orders::definition(&config.orders),
         validation::definition(&config.validation),
         inventory::definition(&config.inventory),
@@ -28,7 +28,9 @@ pub fn definitions(config: &Config) -> Vec<Definition> {
         payments::definition(&config.payments),
         notifications::definition(&config.notifications),
         catalog::definition(&config.catalog),
-    ]
+    ];
+    let dead_letters = dead_letters::definition(&config.dead_letters, &services.each_ref());
+    services.into_iter().map(Definition::replayable).chain([dead_letters]).collect()
 }
 
 /// The roles of this process, which answer for all partitions.
@@ -54,6 +56,7 @@ impl Roles {
         roles.add(manufacturing::SERVICE, manufacturing::server(owner(manufacturing::SERVICE), &config.manufacturing));
         roles.add(shipping::SERVICE, shipping::server(owner(shipping::SERVICE), watches, &config.shipping));
         roles.add(payments::SERVICE, payments::server(owner(payments::SERVICE)));
+        roles.add(dead_letters::SERVICE, dead_letters::server(owner(dead_letters::SERVICE), &config.dead_letters));
         roles.add(notifications::SERVICE, notifications::server(owner(notifications::SERVICE), &config.notifications));
         roles.add(catalog::SERVICE, catalog::server(owner(catalog::SERVICE), &config.catalog));
         roles

@@ -1,4 +1,5 @@
-//! The sample: a few products, customers and orders, made as any client makes them, so that there is something to look at.
+//! The sample: a few products, customers, orders and payments, made as any client makes them, so that there is something
+//! to look at.
 //!
 //! Everything has a fixed request id, so that a second start changes nothing.
 
@@ -13,6 +14,8 @@ use proto::inventory::v1::inventory_service_client::InventoryServiceClient;
 use proto::inventory::v1::{Fulfilment, Product, SetStockRequest, UpsertProductRequest};
 use proto::orders::v1::order_service_client::OrderServiceClient;
 use proto::orders::v1::{CreateOrderRequest, Order, OrderLine, WaitFor};
+use proto::payments::v1::payment_service_client::PaymentServiceClient;
+use proto::payments::v1::{Payment, RecordPaymentRequest};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
@@ -42,6 +45,9 @@ const ORDERS: [(&str, &str, &[Line]); 4] = [
     // More than there are, and more than he may spend: rejected, with both reasons on the record.
     ("sample-4", "c-alan", &[("atlas", 5)]),
 ];
+
+/// Order and what comes in for it, in cents: one is paid in full, so that its customer gets an e-mail, and one in part.
+const PAYMENTS: [(&str, i64); 2] = [("sample-1", 34_84), ("sample-2", 20_00)];
 
 /// Author, first and last name.
 const AUTHORS: [(&str, &str, &str); 2] = [("lovelace", "Ada", "Lovelace"), ("babbage", "Charles", "Babbage")];
@@ -102,9 +108,20 @@ pub async fn load_sample(channel: Channel) -> Result<Sample, Status> {
         customers.create_customer(timed(CreateCustomerRequest { customer: Some(customer), request_id })).await?;
     }
     load_books(channel.clone()).await?;
-    let mut orders = OrderServiceClient::new(channel);
+    let mut orders = OrderServiceClient::new(channel.clone());
     for (order_id, customer_id, lines) in ORDERS {
         orders.create_order(timed(order(order_id, customer_id, lines))).await?;
+    }
+    let mut payments = PaymentServiceClient::new(channel);
+    for (order_id, cents) in PAYMENTS {
+        let payment = Payment {
+            payment_id: format!("sample-payment-{order_id}"),
+            order_id: order_id.to_owned(),
+            amount: Some(euros(cents)),
+            ..Default::default()
+        };
+        let request_id = format!("sample-payment-{order_id}");
+        payments.record_payment(timed(RecordPaymentRequest { payment: Some(payment), request_id })).await?;
     }
     Ok(Sample { products: PRODUCTS.len(), customers: CUSTOMERS.len(), orders: ORDERS.len(), books: BOOKS.len() })
 }

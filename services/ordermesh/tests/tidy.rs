@@ -168,8 +168,9 @@ fn each_topic_is_written_by_one_service_and_read_from_one() {
     }
     for definition in &definitions {
         for topic in definition.input_topics() {
+            // The runtime itself writes what a service cannot process.
             assert!(
-                writers.contains_key(&topic.to_string()),
+                writers.contains_key(&topic.to_string()) || topic.as_str().ends_with("-dead-letters"),
                 "nobody writes {topic}, which {} reads",
                 definition.service()
             );
@@ -182,6 +183,8 @@ fn each_topic_is_written_by_one_service_and_read_from_one() {
     }
     let writers: BTreeMap<String, String> =
         writers.into_iter().map(|(topic, service)| (topic, service.to_owned())).collect();
+    // One row stands for those of all services.
+    let writers: BTreeMap<_, _> = writers.into_iter().filter(|(topic, _)| !topic.ends_with("-replays")).collect();
     assert_eq!(documented, writers, "docs/flow.md says otherwise than the code");
 }
 

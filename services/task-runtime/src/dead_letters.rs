@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use event_log::{Header, Record, TopicName};
+use event_log::{Header, Record, TopicName, partition_for_key};
 
 use crate::changelog::Output;
 use crate::definition::RecordHandler;
@@ -38,8 +38,8 @@ pub struct DeadLetter {
     pub handled_as: String,
     /// Size of the record's value, in bytes, if the letter holds less than that.
     pub cut_from_bytes: Option<u64>,
-    /// The record's own headers.
-    pub headers: Vec<Header>,
+    /// The record's own headers, by name.
+    pub headers: Vec<(Bytes, Bytes)>,
 }
 
 impl DeadLetter {
@@ -61,7 +61,7 @@ impl DeadLetter {
             partition,
             offset,
             cut_from_bytes: text(CUT_HEADER).and_then(|bytes| bytes.parse().ok()),
-            headers: letter.headers.iter().filter(is_theirs).cloned().collect(),
+            headers: letter.headers.iter().filter(is_theirs).map(|h| (h.name.clone(), h.value.clone())).collect(),
         }
     }
 }
@@ -77,8 +77,8 @@ pub struct Replay {
     pub key: Option<Bytes>,
     /// Its value.
     pub value: Option<Bytes>,
-    /// Its own headers.
-    pub headers: Vec<Header>,
+    /// Its own headers, by name.
+    pub headers: Vec<(Bytes, Bytes)>,
     /// Its event time, in milliseconds since the Unix epoch.
     pub timestamp_ms: i64,
 }
@@ -105,6 +105,12 @@ impl Context<'_> {
         self.emit_beside(self.dead_letters.clone(), key, value, headers, self.now_ms)
     }
 
+    /// The partition of a key, as for everything that is emitted.
+    #[must_use]
+    pub fn partition_of(&self, key: &[u8]) -> u32 {
+        partition_for_key(key, self.partitions)
+    }
+
     /// Has a record processed once more by the task of this partition that could not process it.
     ///
     /// # Errors
@@ -114,7 +120,7 @@ impl Context<'_> {
             return Err(ProcessError::poison(format!("topic {} is not an output of this service", replay.replays)));
         };
         let mut headers = vec![(Bytes::from_static(REPLAY_HEADER.as_bytes()), Bytes::from(replay.handled_as))];
-        headers.extend(replay.headers.into_iter().map(|header| (header.name, header.value)));
+        headers.extend(replay.headers);
         self.emit_beside(topic, replay.key, replay.value, headers, replay.timestamp_ms)
     }
 
@@ -173,4 +179,3 @@ impl Definition {
         })
     }
 }
-

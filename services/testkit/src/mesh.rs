@@ -4,11 +4,15 @@
 
 use std::sync::Arc;
 
+use event_log::{Record, TopicName, TopicPartition};
 use ordermesh::{Config, Instance, Setup, Stopped, Sync};
 use proto::customers::v1::customer_service_client::CustomerServiceClient;
 use proto::inventory::v1::inventory_service_client::InventoryServiceClient;
 use proto::manufacturing::v1::manufacturing_service_client::ManufacturingServiceClient;
+use proto::mesh::v1::dead_letter_service_client::DeadLetterServiceClient;
+use proto::notifications::v1::notification_service_client::NotificationServiceClient;
 use proto::orders::v1::order_service_client::OrderServiceClient;
+use proto::payments::v1::payment_service_client::PaymentServiceClient;
 use proto::shipping::v1::shipping_service_client::ShippingServiceClient;
 use proto::validation::v1::validation_service_client::ValidationServiceClient;
 use service_host::{Clock, server};
@@ -114,6 +118,33 @@ impl Mesh {
     #[must_use]
     pub fn manufacturing(&self) -> ManufacturingServiceClient<Channel> {
         ManufacturingServiceClient::new(self.channel())
+    }
+
+    /// A client of PaymentService.
+    #[must_use]
+    pub fn payments(&self) -> PaymentServiceClient<Channel> {
+        PaymentServiceClient::new(self.channel())
+    }
+
+    /// A client of NotificationService.
+    #[must_use]
+    pub fn notifications(&self) -> NotificationServiceClient<Channel> {
+        NotificationServiceClient::new(self.channel())
+    }
+
+    /// A client of DeadLetterService.
+    #[must_use]
+    pub fn dead_letters(&self) -> DeadLetterServiceClient<Channel> {
+        DeadLetterServiceClient::new(self.channel())
+    }
+
+    /// Appends a record to a partition of a topic, as a producer from outside the mesh does.
+    ///
+    /// # Panics
+    /// The log does not take it.
+    pub async fn append(&self, topic: &str, partition: u32, record: Record) {
+        let at = TopicPartition { topic: TopicName::new(topic), partition };
+        self.instance.log().append(&at, vec![record]).await.expect("the log takes a record");
     }
 
     /// A client of ShippingService.

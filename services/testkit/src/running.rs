@@ -23,10 +23,18 @@ impl Running {
     /// # Panics
     /// A task cannot start.
     pub async fn start(definition: Definition, partitions: u32) -> Self {
-        let (log, service) = (MemoryLog::new(), definition.service());
+        Self::start_all(vec![definition], partitions).await
+    }
+
+    /// Starts all partitions of several services on one log. It is the first of them whose tasks [`Running::tasks`] gives.
+    ///
+    /// # Panics
+    /// There is no service, or a task cannot start.
+    pub async fn start_all(definitions: Vec<Definition>, partitions: u32) -> Self {
+        let (log, service) = (MemoryLog::new(), definitions.first().expect("a test has a service").service());
         let storage = Storage::Memory(Arc::new(|_| MemoryStore::default()));
         let start = Start::new(Arc::new(log.clone()), storage, partitions);
-        let runtime = Runtime::start(start, vec![definition]).await.expect("an empty log takes every topic");
+        let runtime = Runtime::start(start, definitions).await.expect("an empty log takes every topic");
         runtime.running().await.expect("a task on an empty log can start");
         Self { log, runtime, service, partitions }
     }

@@ -5,11 +5,14 @@
 mod binary;
 mod catalog;
 mod customers;
+mod dead_letters;
 mod fraud;
 mod fulfilment;
 mod inputs;
 mod kills;
 mod lists;
+mod notifications;
+mod payments;
 mod process;
 mod shop;
 mod validation;
