@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::outcome::{Outcome, classify};
 use super::producer::{Producer, record};
+use crate::wire::cluster::End;
 
 /// What is put together into one request: enough to carry the load, too little to be too large.
 const TOGETHER_RECORDS_MAX: usize = 2_048;
@@ -34,11 +35,13 @@ pub(super) struct Job {
     /// Taken from the queue, but too much for the request before.
     next: Option<Waiting>,
     client: Option<PartitionClient>,
+    end: End,
 }
 
 impl Job {
     pub(super) fn new(producer: Arc<Producer>, partition: TopicPartition, queue: mpsc::Receiver<Waiting>) -> Self {
-        Self { producer, partition, queue, next: None, client: None }
+        let end = producer.cluster().end(&partition);
+        Self { producer, partition, queue, next: None, client: None, end }
     }
 
     /// Ends when the log is dropped and everything that was taken has its answer.
@@ -110,7 +113,9 @@ impl Job {
             Ok(Ok(offsets)) => {
                 self.client = Some(client);
                 let base = offsets.first().copied().and_then(|base| u64::try_from(base).ok());
-                base.map(Offset).ok_or_else(|| Outcome::unknown("the broker gives no offset"))
+                let base = base.map(Offset).ok_or_else(|| Outcome::unknown("the broker gives no offset"))?;
+                self.end.reaches(Offset(base.0 + offsets.len() as u64));
+                Ok(base)
             }
             Ok(Err(error)) => {
                 let (outcome, connected) = classify(&error, &self.partition, self.producer.config().append_bytes_max);

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeInclusive;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use event_log::{TopicName, TopicPartition};
+use event_log::{Offset, TopicName, TopicPartition};
 use kafka_protocol::messages::{MetadataRequest, MetadataResponse};
 use kafka_protocol::protocol::Request;
 use tokio::runtime::Handle;
@@ -64,9 +64,39 @@ pub(crate) struct Cluster {
     known: Mutex<(Arc<Metadata>, Instant)>,
     /// Held while somebody asks, so that one answer serves all who want one.
     asking: tokio::sync::Mutex<()>,
-    idle: Mutex<HashMap<String, Vec<(Connection, OwnedSemaphorePermit, Instant)>>>,
+    idle: Mutex<HashMap<String, Vec<Idle>>>,
     permits: Arc<Semaphore>,
     turn: AtomicUsize,
+    ends: Mutex<HashMap<TopicPartition, End>>,
+}
+
+/// A connection that nobody uses.
+#[derive(Debug)]
+struct Idle {
+    connection: Connection,
+    permit: OwnedSemaphorePermit,
+    since: Instant,
+}
+
+/// How far a partition is known to reach. A broker that was deposed and has not heard of it still answers as its leader,
+/// with an end that lies before records that were acknowledged by the next one.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct End(Arc<AtomicU64>);
+
+impl End {
+    /// Notes an offset that the partition reaches.
+    pub(crate) fn reaches(&self, end: Offset) {
+        self.0.fetch_max(end.0, Ordering::Relaxed);
+    }
+
+    /// Believes an earlier end: the partition has lost records, or has begun anew.
+    pub(crate) fn believe(&self, end: Offset) {
+        self.0.store(end.0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> Offset {
+        Offset(self.0.load(Ordering::Relaxed))
+    }
 }
 
 impl Cluster {
@@ -80,6 +110,7 @@ impl Cluster {
             idle: Mutex::default(),
             permits: Arc::new(Semaphore::new(config.connections_max)),
             turn: AtomicUsize::new(0),
+            ends: Mutex::default(),
             config,
         };
         cluster.refresh(Instant::now()).await?;
@@ -90,12 +121,21 @@ impl Cluster {
         &self.dial
     }
 
+    /// How far a partition is known to reach.
+    pub(crate) fn end(&self, partition: &TopicPartition) -> End {
+        let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(end) = ends.get(partition) {
+            return end.clone();
+        }
+        ends.entry(partition.clone()).or_default().clone()
+    }
+
     /// What is known. It may be old.
     pub(crate) fn metadata(&self) -> Arc<Metadata> {
         self.known().0.clone()
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, (Arc<Metadata>, Instant)> {
+    fn known(&self) -> MutexGuard<'_, (Arc<Metadata>, Instant)> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -184,7 +224,7 @@ impl Cluster {
         let mut idle = self.idle();
         let connections = idle.get_mut(broker)?;
         // The one that was used last: what is not needed at the bottom grows old.
-        let (connection, permit, since) = connections.pop()?;
+        let Idle { connection, permit, since } = connections.pop()?;
         if since.elapsed() > IDLE_FOR {
             connections.clear();
             return None;
@@ -201,9 +241,9 @@ impl Cluster {
         if connection.is_usable() {
             let mut idle = self.idle();
             let connections = idle.entry(connection.broker().to_owned()).or_default();
-            connections.retain(|(_, _, since)| since.elapsed() <= IDLE_FOR);
+            connections.retain(|idle| idle.since.elapsed() <= IDLE_FOR);
             if connections.len() < IDLE_MAX {
-                connections.push((connection, permit, Instant::now()));
+                connections.push(Idle { connection, permit, since: Instant::now() });
             }
         }
         result
@@ -213,7 +253,7 @@ impl Cluster {
         self.idle().remove(broker);
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, HashMap<String, Vec<(Connection, OwnedSemaphorePermit, Instant)>>> {
+    fn idle(&self) -> MutexGuard<'_, HashMap<String, Vec<Idle>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

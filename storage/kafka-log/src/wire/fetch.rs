@@ -4,9 +4,8 @@
 //! goes on by itself, and the next fetch from the same offsets takes it over instead of asking again. A fetch from a single
 //! broker that is dropped closes its connection; nobody is kept waiting behind it.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use event_log::{Error, FetchFrom, FetchLimits, Fetched, FetchedBatch, Offset, TopicPartition};
@@ -15,9 +14,9 @@ use futures::future::join_all;
 use futures::stream::{FuturesUnordered, StreamExt};
 use kafka_protocol::ResponseError;
 use kafka_protocol::error::ParseResponseErrorCode;
+use kafka_protocol::messages::FetchRequest;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::PartitionData;
-use kafka_protocol::messages::{FetchRequest, FetchResponse};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -26,67 +25,17 @@ use super::cluster::{Cluster, Led};
 use super::offsets::{self, Search};
 use crate::error::{Meaning, meaning};
 
+mod parked;
+
+pub(crate) use parked::Shared;
+use parked::{Answer, Key, Poll};
+
 /// Most bytes asked of one partition, and of one broker, in one answer.
 const PARTITION_BYTES_MAX: usize = 16 << 20;
 const ANSWER_BYTES_MAX: i32 = 48 << 20;
-/// Requests that wait without an owner, and how long they are kept for the fetch that they belong to.
-const PARKED_MAX: usize = 512;
-const PARKED_FOR: Duration = Duration::from_secs(6);
 /// First and longest pause before a partition that moved is looked for.
 const PAUSE: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_millis(500);
-
-type Answer = Result<FetchResponse, super::Error>;
-/// What makes two requests the same: the broker, the partitions with their offsets, the limit of bytes.
-type Key = (String, Vec<(TopicPartition, Offset)>, usize);
-
-/// What fetches leave to each other.
-#[derive(Debug, Default)]
-pub(crate) struct Shared {
-    parked: Mutex<HashMap<Key, (oneshot::Receiver<Answer>, Instant)>>,
-    turn: AtomicUsize,
-}
-
-impl Shared {
-    fn take(&self, key: &Key) -> Option<oneshot::Receiver<Answer>> {
-        let (waiting, _) = self.parked.lock().unwrap_or_else(PoisonError::into_inner).remove(key)?;
-        Some(waiting)
-    }
-
-    fn park(&self, key: Key, waiting: oneshot::Receiver<Answer>) {
-        let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        parked.retain(|_, (_, until)| *until > now);
-        if parked.len() < PARKED_MAX {
-            parked.insert(key, (waiting, now + PARKED_FOR));
-        }
-    }
-}
-
-/// A request that is parked when nobody waits for it any more.
-struct Poll<'a> {
-    shared: &'a Shared,
-    request: Option<(Key, oneshot::Receiver<Answer>)>,
-}
-
-impl Poll<'_> {
-    async fn answer(mut self) -> Answer {
-        let (_, waiting) = self.request.as_mut().expect("it is taken only when it ends");
-        let answer = waiting.await;
-        self.request = None;
-        let gone =
-            || super::Error::Io { broker: "a broker".to_owned(), source: std::io::ErrorKind::Interrupted.into() };
-        answer.unwrap_or_else(|_| Err(gone()))
-    }
-}
-
-impl Drop for Poll<'_> {
-    fn drop(&mut self) {
-        if let Some((key, waiting)) = self.request.take() {
-            self.shared.park(key, waiting);
-        }
-    }
-}
 
 /// Reads as [`event_log::EventLog::fetch`] says.
 pub(crate) async fn fetch(
@@ -187,7 +136,7 @@ impl Fetching<'_> {
         let mut polls: FuturesUnordered<_> = (placed.into_iter())
             .map(|(broker, partitions)| {
                 let request = self.start(&broker, &partitions, wait, within);
-                let poll = Poll { shared, request: Some(request) };
+                let poll = Poll::new(shared, request);
                 async move { (broker, partitions, poll.answer().await) }
             })
             .collect();
@@ -231,7 +180,7 @@ impl Fetching<'_> {
     fn request(&self, partitions: &[usize], wait: Duration) -> FetchRequest {
         let mut topics: Vec<FetchTopic> = Vec::new();
         // Another partition first each time: only the first is sure to get a batch that is larger than the limit.
-        let turn = self.shared.turn.fetch_add(1, Ordering::Relaxed) % partitions.len().max(1);
+        let turn = self.shared.turn() % partitions.len().max(1);
         let (later, sooner) = partitions.split_at(turn);
         for at in sooner.iter().chain(later) {
             let (partition, offset) = &self.positions[*at];
@@ -300,6 +249,7 @@ impl Fetching<'_> {
                 }
                 Ok(read) => {
                     let high_watermark = Offset(u64::try_from(data.high_watermark).unwrap_or(0));
+                    self.cluster.end(partition).reaches(high_watermark);
                     Ok(FetchedBatch { records: read.records, high_watermark })
                 }
                 Err(unreadable) => Err(Error::Failed(format!("{partition}: {unreadable}"))),

@@ -29,6 +29,9 @@ const PAUSE_MAX: Duration = Duration::from_millis(500);
 /// How long a partition must be unknown to be believed so: a broker that has just started hears of it a little late.
 const UNKNOWN_FOR: Duration = Duration::from_millis(400);
 
+/// How many answers that a partition ends before what it is known to reach it takes to believe that.
+const EARLIER_MIN: u32 = 4;
+
 /// Looks for the leader of one partition until there is one, the partition turns out not to exist, or time is over.
 pub(crate) struct Search<'a> {
     cluster: &'a Cluster,
@@ -103,6 +106,7 @@ impl<'a> Search<'a> {
 /// One end of a partition.
 pub(crate) async fn offset(cluster: &Cluster, partition: &TopicPartition, at: At) -> Result<Offset, Error> {
     let mut search = Search::new(cluster, partition);
+    let mut earlier = 0;
     loop {
         let leader = search.leader().await?;
         let request = list_offsets(partition, at);
@@ -118,9 +122,25 @@ pub(crate) async fn offset(cluster: &Cluster, partition: &TopicPartition, at: At
             return Err(Error::Failed(format!("{leader} says nothing about {partition}")));
         };
         let Some(code) = found.error_code.err() else {
-            return u64::try_from(found.offset)
-                .map(Offset)
-                .map_err(|_| Error::Failed(format!("{leader} gives {partition} the offset {}", found.offset)));
+            let offset = u64::try_from(found.offset).map(Offset);
+            let offset = offset.map_err(|_| Error::Failed(format!("{leader} ends {partition} at {}", found.offset)))?;
+            if at == At::Earliest {
+                return Ok(offset);
+            }
+            let known = cluster.end(partition);
+            if offset < known.get() {
+                // Either this broker has been deposed, and the next look finds the one that leads; or records are lost,
+                // which is believed once all had time to say otherwise.
+                let why = format!("{leader} ends it at {offset}, before {}", known.get());
+                earlier += 1;
+                match search.again(Meaning::Elsewhere, why).await {
+                    Ok(()) => continue,
+                    Err(error) if earlier < EARLIER_MIN => return Err(error),
+                    Err(_) => known.believe(offset),
+                }
+            }
+            known.reaches(offset);
+            return Ok(offset);
         };
         match meaning(code) {
             Meaning::Refused => {
