@@ -29,6 +29,23 @@ pub fn usage(pid: u32) -> anyhow::Result<Usage> {
     read(&pid.to_string()).with_context(|| format!("process {pid} cannot be read"))
 }
 
+/// Reads what several processes have used together; nothing of none.
+///
+/// # Errors
+/// When one of them does not exist.
+pub fn usage_of(pids: &[u32]) -> anyhow::Result<Option<Usage>> {
+    let mut sum: Option<Usage> = None;
+    for pid in pids {
+        let one = usage(*pid)?;
+        sum = Some(sum.map_or(one, |sum| Usage {
+            cpu_seconds: sum.cpu_seconds + one.cpu_seconds,
+            rss_bytes: sum.rss_bytes + one.rss_bytes,
+            rss_peak_bytes: sum.rss_peak_bytes + one.rss_peak_bytes,
+        }));
+    }
+    Ok(sum)
+}
+
 /// Reads what this process has used.
 ///
 /// # Errors
@@ -58,17 +75,18 @@ fn read(process: &str) -> anyhow::Result<Usage> {
     })
 }
 
-/// Waits until a process uses less than 5 % of a core, so that the work which its orders left behind counts for them;
+/// Waits until processes use less than 5 % of a core, so that the work which their orders left behind counts for them;
 /// at most `limit`. Says how long that was.
 ///
 /// # Errors
-/// When there is no such process.
-pub fn settle(pid: u32, limit: Duration) -> anyhow::Result<Duration> {
+/// When one of them does not exist.
+pub fn settle(pids: &[u32], limit: Duration) -> anyhow::Result<Duration> {
+    let cpu_seconds = || anyhow::Ok(usage_of(pids)?.map_or(0.0, |usage| usage.cpu_seconds));
     let start = Instant::now();
-    let mut before = usage(pid)?.cpu_seconds;
+    let mut before = cpu_seconds()?;
     while start.elapsed() < limit {
         thread::sleep(LOOK.min(limit));
-        let now = usage(pid)?.cpu_seconds;
+        let now = cpu_seconds()?;
         // Ticks are 10 ms: one in 250 ms is 4 %.
         if now - before < 0.05 * LOOK.as_secs_f64() {
             break;

@@ -73,6 +73,9 @@ pub struct Run {
     pub driver_cpu_seconds: f64,
     /// The server's process, where its id or its metrics address was given.
     pub server: Option<Server>,
+    /// The broker's processes, where their ids were given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broker: Option<Server>,
     /// What the server's counters gained, where its metrics address was given.
     pub counters: BTreeMap<String, f64>,
 }

@@ -88,9 +88,12 @@ pub struct Settings {
     /// Threads of the driver.
     #[arg(long, default_value_t = 1)]
     pub threads: usize,
-    /// Process of the server on this machine, to count its processor time and memory.
-    #[arg(long)]
-    pub pid: Option<u32>,
+    /// Processes of the mesh on this machine, to count their processor time and memory together.
+    #[arg(long, value_name = "PID,...", value_delimiter = ',')]
+    pub pid: Vec<u32>,
+    /// Processes of its broker on this machine, the same.
+    #[arg(long, value_name = "PID,...", value_delimiter = ',')]
+    pub broker_pid: Vec<u32>,
     /// The server's Prometheus address, to read its counters.
     #[arg(long, value_name = "HOST:PORT")]
     pub metrics: Option<String>,
@@ -181,46 +184,59 @@ pub async fn measure(settings: &Settings) -> anyhow::Result<Run> {
         driver_late_ms: tally.late.quantiles(),
         driver_cpu_seconds: rounded(driver_cpu_seconds),
         server: server(&before, &after, &counters, tally.validated + tally.rejected),
+        broker: cost(before.broker, after.broker, after.settled, tally.validated + tally.rejected),
         counters,
     })
 }
 
-/// The server's cost, from its process or else from its own counter.
-#[expect(clippy::cast_precision_loss, reason = "a run has far fewer orders than 2^52")]
+/// The server's cost, from its processes or else from its own counter.
 fn server(before: &Reading, after: &Reading, counters: &Counters, answered: u64) -> Option<Server> {
-    let cpu_seconds = match (before.server, after.server) {
-        (Some(before), Some(after)) => after.cpu_seconds - before.cpu_seconds,
-        _ => *counters.get(CPU_COUNTER)?,
-    };
-    Some(Server {
-        cpu_seconds: rounded(cpu_seconds),
-        cpu_seconds_per_1000: rounded(1000.0 * cpu_seconds / answered.max(1) as f64),
-        settled_seconds: rounded(after.settled.as_secs_f64()),
-        rss_bytes: after.server.map(|usage| usage.rss_bytes),
-        rss_peak_bytes: after.server.map(|usage| usage.rss_peak_bytes),
+    cost(before.server, after.server, after.settled, answered).or_else(|| {
+        let cpu_seconds = *counters.get(CPU_COUNTER)?;
+        Some(spent(cpu_seconds, after.settled, answered))
     })
 }
 
-/// What driver and server have used, taken when the server is at rest.
+fn cost(before: Option<Usage>, after: Option<Usage>, settled: Duration, answered: u64) -> Option<Server> {
+    let (before, after) = before.zip(after)?;
+    let spent = spent(after.cpu_seconds - before.cpu_seconds, settled, answered);
+    Some(Server { rss_bytes: Some(after.rss_bytes), rss_peak_bytes: Some(after.rss_peak_bytes), ..spent })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a run has far fewer orders than 2^52")]
+fn spent(cpu_seconds: f64, settled: Duration, answered: u64) -> Server {
+    Server {
+        cpu_seconds: rounded(cpu_seconds),
+        cpu_seconds_per_1000: rounded(1000.0 * cpu_seconds / answered.max(1) as f64),
+        settled_seconds: rounded(settled.as_secs_f64()),
+        rss_bytes: None,
+        rss_peak_bytes: None,
+    }
+}
+
+/// What driver, server and broker have used, taken when the server is at rest.
 struct Reading {
     driver: Usage,
     server: Option<Usage>,
+    broker: Option<Usage>,
     settled: Duration,
     counters: Counters,
 }
 
 impl Reading {
     async fn take(settings: &Settings) -> anyhow::Result<Self> {
-        let settled = match settings.pid {
-            Some(pid) => spawn_blocking(move || process::settle(pid, SETTLE_MAX)).await??,
-            None => Duration::ZERO,
+        let pids = settings.pid.clone();
+        let settled = if pids.is_empty() {
+            Duration::ZERO
+        } else {
+            spawn_blocking(move || process::settle(&pids, SETTLE_MAX)).await??
         };
         let counters = match &settings.metrics {
             Some(address) => scrape::counters(address).await?,
             None => Counters::new(),
         };
-        let server = settings.pid.map(process::usage).transpose()?;
-        Ok(Self { driver: process::own_usage()?, server, settled, counters })
+        let (server, broker) = (process::usage_of(&settings.pid)?, process::usage_of(&settings.broker_pid)?);
+        Ok(Self { driver: process::own_usage()?, server, broker, settled, counters })
     }
 }
 

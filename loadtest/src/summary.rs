@@ -35,7 +35,7 @@ pub fn tables(reports: &[Report]) -> String {
     let rows = |row: fn(&Report) -> Option<String>| reports.iter().filter_map(row).collect::<Vec<_>>();
     table(
         &mut text,
-        "run|load|validated/s|create p50 / p99 ms|validated p50|p90|p99|p99.9|max ms|server CPU-s/1,000|RSS MiB (peak)|each order|rejected, failed, missed|driver: late p99 ms, CPU-s",
+        "run|load|validated/s|create p50 / p99 ms|validated p50|p90|p99|p99.9|max ms|CPU-s/1,000 (+ broker)|RSS MiB (peak)|each order|rejected, failed, missed|driver: late p99 ms, CPU-s",
         &rows(run_row),
     );
     table(&mut text, "start|orders tried|first created ms|first validated ms|all validated ms", &rows(first_row));
@@ -82,7 +82,8 @@ fn run_row(report: &Report) -> Option<String> {
         Some(server) => {
             let memory = server.rss_bytes.zip(server.rss_peak_bytes);
             let memory = memory.map_or("-".to_owned(), |(now, peak)| rss(now, peak));
-            (format!("{:.2}", server.cpu_seconds_per_1000), memory)
+            let broker = run.broker.as_ref().map_or(String::new(), |b| format!(" + {:.2}", b.cpu_seconds_per_1000));
+            (format!("{:.2}{broker}", server.cpu_seconds_per_1000), memory)
         }
         None => ("-".to_owned(), "-".to_owned()),
     };

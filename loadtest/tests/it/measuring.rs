@@ -98,8 +98,9 @@ async fn orders_are_cheap_distinct_and_the_same_for_the_same_seed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_result_survives_its_file_and_its_table_names_what_it_stands_for() {
     let pid = std::process::id();
-    let (run, _) = measure(None, &format!("--rate 400 --duration 100ms --pid {pid}")).await;
-    assert!(run.server.as_ref().unwrap().rss_bytes.unwrap() > 0);
+    let (run, _) = measure(None, &format!("--rate 400 --duration 100ms --pid {pid},{pid} --broker-pid {pid}")).await;
+    let memory = |of: &Option<report::Server>| of.as_ref().unwrap().rss_bytes.unwrap();
+    assert!(memory(&run.server) > memory(&run.broker), "of two processes and of one");
     let folder = tempfile::tempdir().unwrap();
     let (one, both) = (folder.path().join("one.json"), folder.path().join("both.json"));
     let output = Output { label: "cell".to_owned(), json: Some(one.clone()), commit: Some("c0ffee".to_owned()) };
