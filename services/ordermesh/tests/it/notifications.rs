@@ -6,12 +6,15 @@ use std::time::Duration;
 use ordermesh::Config;
 use proto::customers::v1::{CreateCustomerRequest, Customer, CustomerLevel};
 use proto::mesh::v1::{ListDeadLettersRequest, ReplayDeadLetterRequest};
+use proto::notifications::v1::notification_service_client::NotificationServiceClient;
 use proto::notifications::v1::{ListNotificationsRequest, Notification, NotificationState};
 use proto::orders::v1::{OrderState, WaitFor};
 use service_host::Clock;
 use testkit::{MailServer, MailTls, Mesh, Misbehaviour};
+use tonic::transport::Channel;
 
 use crate::payments::{euros, pay};
+use crate::process::Process;
 use crate::shop::{Shop, eventually, named, order, timed};
 
 /// What has to come before an e-mail is sent.
@@ -43,7 +46,7 @@ fn config(server: &MailServer) -> Config {
     config
 }
 
-async fn step(mesh: &Mesh, shop: &Shop, step: Step, name: &str) {
+async fn step(channel: &Channel, shop: &Shop, step: Step, name: &str) {
     match step {
         Step::Validated => {
             let wanted = named(&format!("o-{name}"), order(&format!("c-{name}"), &[("jumpers", 1)]));
@@ -52,7 +55,7 @@ async fn step(mesh: &Mesh, shop: &Shop, step: Step, name: &str) {
             assert_ne!(order.state(), OrderState::Rejected, "{:?}", order.reasons);
         }
         Step::Paid => {
-            pay(mesh, &format!("o-{name}"), "p-1", euros(1999), "").await.unwrap();
+            pay(channel.clone(), &format!("o-{name}"), "p-1", euros(1999), "").await.unwrap();
         }
         Step::Customer => {
             let customer = Customer {
@@ -63,21 +66,27 @@ async fn step(mesh: &Mesh, shop: &Shop, step: Step, name: &str) {
                 ..Default::default()
             };
             let request = CreateCustomerRequest { customer: Some(customer), request_id: String::new() };
-            mesh.customers().create_customer(timed(request)).await.unwrap();
+            shop.customers.clone().create_customer(timed(request)).await.unwrap();
         }
     }
 }
 
-async fn notification(mesh: &Mesh, order_id: &str) -> Option<Notification> {
+async fn listed(channel: &Channel, request: ListNotificationsRequest) -> Vec<Notification> {
+    let request = ListNotificationsRequest { page_size: 1000, require_complete: true, ..request };
+    let client = NotificationServiceClient::new(channel.clone());
+    client.clone().list_notifications(timed(request)).await.unwrap().into_inner().notifications
+}
+
+async fn notification(channel: &Channel, order_id: &str) -> Option<Notification> {
     let request = ListNotificationsRequest { order_id: order_id.to_owned(), ..Default::default() };
-    let mut found = mesh.notifications().list_notifications(timed(request)).await.unwrap().into_inner().notifications;
+    let mut found = listed(channel, request).await;
     assert!(found.len() <= 1);
     found.pop()
 }
 
-async fn reached(mesh: &Mesh, order_id: &str, state: NotificationState) -> Notification {
+async fn reached(channel: &Channel, order_id: &str, state: NotificationState) -> Notification {
     eventually(&format!("{order_id} {state:?}"), async || {
-        notification(mesh, order_id).await.filter(|found| found.state() == state)
+        notification(channel, order_id).await.filter(|found| found.state() == state)
     })
     .await
 }
@@ -101,10 +110,10 @@ async fn exactly_one_e_mail_in_every_order_of_arrival_and_none_again_after_a_res
     for (number, steps) in ORDERS_OF_ARRIVAL.iter().enumerate() {
         let name = number.to_string();
         for (index, next) in steps.iter().enumerate() {
-            assert_eq!(notification(&mesh, &format!("o-{name}")).await, None, "{steps:?} before {index}");
-            step(&mesh, &shop, *next, &name).await;
+            assert_eq!(notification(&mesh.channel(), &format!("o-{name}")).await, None, "{steps:?} before {index}");
+            step(&mesh.channel(), &shop, *next, &name).await;
         }
-        let sent = reached(&mesh, &format!("o-{name}"), NotificationState::Sent).await;
+        let sent = reached(&mesh.channel(), &format!("o-{name}"), NotificationState::Sent).await;
         assert_eq!((sent.recipient, sent.attempts), (format!("{name}@example.org"), 1));
         wanted.insert(format!("<order.o-{name}@ordermesh>"), 1);
     }
@@ -120,9 +129,9 @@ async fn exactly_one_e_mail_in_every_order_of_arrival_and_none_again_after_a_res
     let shop = Shop::new(mesh.channel());
     // One more goes its way through every task and the courier: whatever was to be sent again would have been.
     for next in ORDERS_OF_ARRIVAL[0] {
-        step(&mesh, &shop, next, "last").await;
+        step(&mesh.channel(), &shop, next, "last").await;
     }
-    reached(&mesh, "o-last", NotificationState::Sent).await;
+    reached(&mesh.channel(), "o-last", NotificationState::Sent).await;
     wanted.insert("<order.o-last@ordermesh>".to_owned(), 1);
     drop(shop);
     assert!(mesh.stop().await.tasks_finished);
@@ -137,15 +146,15 @@ async fn a_server_that_is_busy_delays_an_e_mail_and_one_that_refuses_it_makes_a_
     shop.stock("jumpers", 100).await;
     server.misbehave([Misbehaviour::Refuse("450 busy"), Misbehaviour::Refuse("451 still busy")]);
     for next in ORDERS_OF_ARRIVAL[0] {
-        step(&mesh, &shop, next, "busy").await;
+        step(&mesh.channel(), &shop, next, "busy").await;
     }
-    assert_eq!(reached(&mesh, "o-busy", NotificationState::Sent).await.attempts, 3);
+    assert_eq!(reached(&mesh.channel(), "o-busy", NotificationState::Sent).await.attempts, 3);
 
     server.misbehave([Misbehaviour::Refuse("550 no such user")]);
     for next in ORDERS_OF_ARRIVAL[4] {
-        step(&mesh, &shop, next, "gone").await;
+        step(&mesh.channel(), &shop, next, "gone").await;
     }
-    let given_up = reached(&mesh, "o-gone", NotificationState::Undeliverable).await;
+    let given_up = reached(&mesh.channel(), "o-gone", NotificationState::Undeliverable).await;
     assert!(given_up.last_error.contains("no such user"), "{}", given_up.last_error);
     let letter = eventually("the dead letter", async || {
         let request = ListDeadLettersRequest { service: "notifications".to_owned(), ..Default::default() };
@@ -158,9 +167,46 @@ async fn a_server_that_is_busy_delays_an_e_mail_and_one_that_refuses_it_makes_a_
         let request = ReplayDeadLetterRequest { dead_letter_id, request_id: String::new() };
         mesh.dead_letters().replay_dead_letter(timed(request)).await.unwrap();
     }
-    let sent = reached(&mesh, "o-gone", NotificationState::Sent).await;
+    let sent = reached(&mesh.channel(), "o-gone", NotificationState::Sent).await;
     assert_eq!((sent.attempts, sent.message_id.as_str()), (2, "<order.o-gone@ordermesh>"));
     let wanted =
         BTreeMap::from([("<order.o-busy@ordermesh>".to_owned(), 1), ("<order.o-gone@ordermesh>".to_owned(), 1)]);
     assert_eq!(arrived(&server), wanted);
+}
+
+/// E-mails that can be on their way when a process dies: four partitions, four at once for each.
+const ON_THEIR_WAY_MAX: usize = 16;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_on_the_record_as_sent_is_not_sent_again_after_a_kill_and_nothing_is_lost() {
+    const ORDERS: usize = 60;
+    let server = MailServer::start(MailTls::None).await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("ordermesh.toml");
+    let smtp = format!("[notifications.smtp]\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\n", server.port());
+    std::fs::write(&file, format!("[notifications]\nsender = \"smtp\"\n{smtp}")).unwrap();
+    let (data, flags) = (directory.path().join("data"), ["--config", file.to_str().unwrap()]);
+    let process = Process::start(&data, &flags);
+    let shop = Shop::new(process.channel());
+    shop.stock("jumpers", 1_000).await;
+    for number in 0..ORDERS {
+        for next in ORDERS_OF_ARRIVAL[4] {
+            step(&process.channel(), &shop, next, &number.to_string()).await;
+        }
+    }
+    eventually("some e-mails", async || (server.mails().len() >= ORDERS / 4).then_some(())).await;
+    let sent = ListNotificationsRequest { state: NotificationState::Sent.into(), ..Default::default() };
+    let on_the_record = listed(&process.channel(), sent.clone()).await;
+    process.kill();
+
+    let process = Process::start(&data, &flags);
+    eventually("every e-mail", async || (listed(&process.channel(), sent.clone()).await.len() == ORDERS).then_some(()))
+        .await;
+    let arrived = arrived(&server);
+    assert_eq!(arrived.len(), ORDERS);
+    for notification in on_the_record {
+        assert_eq!(arrived[&notification.message_id], 1, "{} was on the record", notification.order_id);
+    }
+    let repeated = arrived.values().filter(|count| **count > 1).count();
+    assert!(repeated <= ON_THEIR_WAY_MAX && arrived.values().all(|count| *count <= 2), "{arrived:?}");
 }

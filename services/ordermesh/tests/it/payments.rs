@@ -2,11 +2,13 @@
 
 use proto::common::v1::Money;
 use proto::orders::v1::OrderState;
+use proto::payments::v1::payment_service_client::PaymentServiceClient;
 use proto::payments::v1::{
     GetPaymentRequest, GetPaymentResponse, Payment, PaymentState, RecordPaymentRequest, RecordPaymentResponse,
     SettlementState,
 };
 use testkit::Mesh;
+use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use crate::shop::{Shop, eventually, named, order, reason, timed};
@@ -16,7 +18,7 @@ pub(crate) fn euros(minor_units: i64) -> Money {
 }
 
 pub(crate) async fn pay(
-    mesh: &Mesh,
+    channel: Channel,
     order_id: &str,
     payment_id: &str,
     amount: Money,
@@ -25,7 +27,7 @@ pub(crate) async fn pay(
     let (payment_id, order_id) = (payment_id.to_owned(), order_id.to_owned());
     let payment = Payment { payment_id, order_id, amount: Some(amount), ..Default::default() };
     let request = RecordPaymentRequest { payment: Some(payment), request_id: request_id.to_owned() };
-    mesh.payments().record_payment(timed(request)).await.map(tonic::Response::into_inner)
+    PaymentServiceClient::new(channel).record_payment(timed(request)).await.map(tonic::Response::into_inner)
 }
 
 async fn payment(mesh: &Mesh, order_id: &str) -> Result<GetPaymentResponse, Status> {
@@ -52,26 +54,26 @@ async fn an_order_is_paid_in_parts_and_overpaid_and_nothing_counts_twice() {
         (Some(euros(1999)), Some(euros(1999)), "c-1")
     );
 
-    let first = pay(&mesh, &order_id, "p-1", euros(999), "r-1").await.unwrap();
+    let first = pay(mesh.channel(), &order_id, "p-1", euros(999), "r-1").await.unwrap();
     assert_eq!(
         (first.state(), first.paid, first.balance),
         (SettlementState::Underpaid, Some(euros(999)), Some(euros(1000)))
     );
     for request_id in ["r-1", "r-2", ""] {
-        let again = pay(&mesh, &order_id, "p-1", euros(999), request_id).await.unwrap();
+        let again = pay(mesh.channel(), &order_id, "p-1", euros(999), request_id).await.unwrap();
         assert_eq!(again.payment, first.payment);
     }
-    let reused = pay(&mesh, &order_id, "p-1", euros(998), "r-1").await.unwrap_err();
+    let reused = pay(mesh.channel(), &order_id, "p-1", euros(998), "r-1").await.unwrap_err();
     assert_eq!((reused.code(), reason(&reused)), (Code::InvalidArgument, "REQUEST_ID_REUSED".to_owned()));
-    let taken = pay(&mesh, &order_id, "p-1", euros(998), "").await.unwrap_err();
+    let taken = pay(mesh.channel(), &order_id, "p-1", euros(998), "").await.unwrap_err();
     assert_eq!((taken.code(), reason(&taken)), (Code::AlreadyExists, "PAYMENT_EXISTS".to_owned()));
     let dollars = Money { currency_code: "USD".to_owned(), minor_units: 1000 };
-    let wrong = pay(&mesh, &order_id, "p-2", dollars, "").await.unwrap_err();
+    let wrong = pay(mesh.channel(), &order_id, "p-2", dollars, "").await.unwrap_err();
     assert_eq!((wrong.code(), reason(&wrong)), (Code::FailedPrecondition, "CURRENCY_MISMATCH".to_owned()));
 
-    assert_eq!(pay(&mesh, &order_id, "p-2", euros(1000), "").await.unwrap().state(), SettlementState::Paid);
+    assert_eq!(pay(mesh.channel(), &order_id, "p-2", euros(1000), "").await.unwrap().state(), SettlementState::Paid);
     // Without an id the mesh makes one.
-    let over = pay(&mesh, &order_id, "", euros(1), "r-3").await.unwrap();
+    let over = pay(mesh.channel(), &order_id, "", euros(1), "r-3").await.unwrap();
     assert_eq!((over.state(), over.balance), (SettlementState::Overpaid, Some(euros(-1))));
     let all = payment(&mesh, &order_id).await.unwrap();
     assert_eq!((all.payments.len(), all.paid), (3, Some(euros(2000))));
@@ -83,7 +85,7 @@ async fn a_payment_waits_for_its_order_through_a_restart() {
     let shop = Shop::new(mesh.channel());
     shop.stock("jumpers", 10).await;
     assert_eq!(payment(&mesh, "early").await.unwrap_err().code(), Code::NotFound);
-    let early = pay(&mesh, "early", "p-1", euros(1999), "").await.unwrap();
+    let early = pay(mesh.channel(), "early", "p-1", euros(1999), "").await.unwrap();
     assert_eq!((early.payment.unwrap().state(), early.balance), (PaymentState::Pending, None));
     drop(shop);
     let mesh = mesh.restart().await;
@@ -100,7 +102,7 @@ async fn a_rejected_order_costs_nothing() {
     let shop = Shop::new(mesh.channel());
     let rejected = shop.judged(order("c-1", &[("nothing", 1)])).await;
     assert_eq!(rejected.state(), OrderState::Rejected);
-    pay(&mesh, &rejected.order_id, "p-1", euros(1999), "").await.unwrap();
+    pay(mesh.channel(), &rejected.order_id, "p-1", euros(1999), "").await.unwrap();
     let over = settled(&mesh, &rejected.order_id, SettlementState::Overpaid).await;
     assert_eq!((over.due, over.balance), (Some(euros(0)), Some(euros(-1999))));
 }
