@@ -14,6 +14,7 @@ use crate::wire::cluster::Cluster;
 use crate::wire::offsets::Search;
 
 mod job;
+mod meters;
 mod nodelay;
 mod outcome;
 mod producer;

@@ -88,7 +88,12 @@ impl Job {
             let begun = Instant::now();
             let why = match self.try_once(records, deadline).await {
                 Ok(base) => return Ok(base),
-                Err(Outcome::Told(error)) => return Err(error),
+                Err(Outcome::Told(error)) => {
+                    if matches!(error, Error::UnknownOutcome(_)) {
+                        self.producer.meters.unclear();
+                    }
+                    return Err(error);
+                }
                 Err(Outcome::NotAppended(why)) => why,
             };
             if deadline.saturating_duration_since(Instant::now()) <= pause {
@@ -106,7 +111,9 @@ impl Job {
             Some(client) => client,
             None => self.producer.open(&self.partition, deadline).await?,
         };
+        let bytes = records.iter().map(|record| record.approximate_size()).sum();
         let records: Vec<_> = records.iter().map(|it| record(it)).collect();
+        let begun = Instant::now();
         let left = deadline.saturating_duration_since(Instant::now()).min(self.producer.config().request_timeout);
         // Whatever happens but a clean answer, the client goes: its connection may still get the answer to this.
         match timeout(left, client.produce(records, Compression::NoCompression)).await {
@@ -115,10 +122,12 @@ impl Job {
                 let base = offsets.first().copied().and_then(|base| u64::try_from(base).ok());
                 let base = base.map(Offset).ok_or_else(|| Outcome::unknown("the broker gives no offset"))?;
                 self.end.reaches(Offset(base.0 + offsets.len() as u64));
+                self.producer.meters.appended(offsets.len(), bytes, begun.elapsed());
                 Ok(base)
             }
             Ok(Err(error)) => {
-                let (outcome, connected) = classify(&error, &self.partition, self.producer.config().append_bytes_max);
+                let (outcome, connected) =
+                    classify(&error, &self.partition, (bytes, self.producer.config().append_bytes_max));
                 if connected {
                     self.client = Some(client);
                 }

@@ -19,14 +19,20 @@ impl Outcome {
 }
 
 /// The outcome, and whether the connection is still good.
-pub(super) fn classify(error: &ClientError, partition: &TopicPartition, limit: usize) -> (Outcome, bool) {
+///
+/// `size` and `limit` are what is told when the broker finds the append too large.
+pub(super) fn classify(
+    error: &ClientError,
+    partition: &TopicPartition,
+    (size, limit): (usize, usize),
+) -> (Outcome, bool) {
     match innermost(error) {
         // Connecting and asking who leads come before the request itself.
         ClientError::Connection(error) => (Outcome::NotAppended(error.to_string()), false),
         ClientError::ServerError { protocol_error, error_message, .. } => {
             let said = error_message.as_deref().unwrap_or("");
             let text = format!("{partition}: {protocol_error:?} {said}");
-            of_code(*protocol_error, text.trim_end().to_owned(), partition, limit)
+            of_code(*protocol_error, text.trim_end().to_owned(), partition, (size, limit))
         }
         other => (Outcome::unknown(format!("{partition}: {other}")), false),
     }
@@ -42,7 +48,12 @@ pub(super) fn innermost(error: &ClientError) -> &ClientError {
     }
 }
 
-fn of_code(code: ProtocolError, text: String, partition: &TopicPartition, limit: usize) -> (Outcome, bool) {
+fn of_code(
+    code: ProtocolError,
+    text: String,
+    partition: &TopicPartition,
+    (size, limit): (usize, usize),
+) -> (Outcome, bool) {
     use ProtocolError as P;
     match code {
         P::NotLeaderOrFollower
@@ -52,7 +63,7 @@ fn of_code(code: ProtocolError, text: String, partition: &TopicPartition, limit:
         | P::FencedLeaderEpoch
         | P::UnknownLeaderEpoch => (Outcome::NotAppended(text), false),
         P::NotEnoughReplicas | P::ThrottlingQuotaExceeded => (Outcome::NotAppended(text), true),
-        P::MessageTooLarge | P::RecordListTooLarge => (Outcome::Told(Error::TooLarge { size: 0, limit }), true),
+        P::MessageTooLarge | P::RecordListTooLarge => (Outcome::Told(Error::TooLarge { size, limit }), true),
         P::UnknownTopicOrPartition => (Outcome::Told(Error::UnknownTopic(partition.to_string())), false),
         P::RequestTimedOut
         | P::NetworkException

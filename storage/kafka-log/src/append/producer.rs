@@ -13,6 +13,7 @@ use rskafka::client::{Client, ClientBuilder, Credentials, SaslConfig};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
+use super::meters::Meters;
 use super::nodelay;
 use super::outcome::{Outcome, classify, innermost};
 use crate::config::{Config, Mechanism};
@@ -23,6 +24,7 @@ use crate::wire::offsets::Search;
 pub(super) struct Producer {
     cluster: Arc<Cluster>,
     shared: Mutex<Shared>,
+    pub(super) meters: Meters,
 }
 
 #[derive(Default)]
@@ -41,7 +43,7 @@ impl std::fmt::Debug for Producer {
 
 impl Producer {
     pub(super) fn new(cluster: Arc<Cluster>) -> Self {
-        Self { cluster, shared: Mutex::default() }
+        Self { cluster, shared: Mutex::default(), meters: Meters::new() }
     }
 
     pub(super) fn cluster(&self) -> &Cluster {
@@ -72,7 +74,7 @@ impl Producer {
     }
 
     async fn not_opened(&self, error: &rskafka::client::error::Error, partition: &TopicPartition) -> Outcome {
-        match classify(error, partition, self.config().append_bytes_max).0 {
+        match classify(error, partition, (0, self.config().append_bytes_max)).0 {
             // A broker may not have heard of it yet: it is unknown when all say so for a while.
             Outcome::Told(Error::UnknownTopic(_)) => match Search::new(&self.cluster, partition).leader().await {
                 Err(error @ Error::UnknownTopic(_)) => Outcome::Told(error),

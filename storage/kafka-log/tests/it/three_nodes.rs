@@ -94,6 +94,38 @@ async fn three_nodes_lose_nothing_when_a_leader_is_paused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs three Kafka brokers: tools/kafka.sh start DIR 3, ORDERMESH_TEST_KAFKA_DIR"]
+async fn three_nodes_are_followed_when_a_leader_moves_and_the_old_one_stays() {
+    let _brokers = broker::alone().await;
+    let log = broker::log().await;
+    let partition = broker::topic(&log, "moves").await;
+    log.append(&partition, vec![record("0")]).await.unwrap();
+    let preferred = leader(&partition).await;
+    tokio::task::spawn_blocking(move || node("kill", preferred)).await.unwrap();
+    append_at_last(&log, &partition, "1").await;
+    tokio::task::spawn_blocking(move || node("restart", preferred)).await.unwrap();
+    // It leads again as soon as it has all records and the brokers are asked to prefer it; the leader of now lives on.
+    let deadline = Instant::now() + PATIENCE;
+    while leader(&partition).await != preferred {
+        assert!(Instant::now() < deadline, "the preferred leader is elected");
+        let elect = || {
+            let script = ["tool", "org.apache.kafka.tools.LeaderElectionCommand", "--election-type", "preferred"];
+            let bootstrap = broker::file("bootstrap");
+            let all = ["--all-topic-partitions", "--bootstrap-server", &bootstrap];
+            broker::control(&[&script[..], &all].concat());
+        };
+        tokio::task::spawn_blocking(elect).await.unwrap();
+    }
+    let appended = within(Duration::from_secs(3), "an append", log.append(&partition, vec![record("2")])).await;
+    let end = appended.unwrap().next();
+    assert_eq!(within(Duration::from_secs(3), "an offset", log.latest(&partition)).await.unwrap(), end);
+    let fetched = broker::fetch(&log, &partition, end.0 - 1, Duration::from_secs(3));
+    let fetched = within(Duration::from_secs(3), "a fetch", fetched).await.unwrap().unwrap();
+    assert_eq!(values(&fetched), ["2"]);
+    settle(&log).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs three Kafka brokers: tools/kafka.sh start DIR 3, ORDERMESH_TEST_KAFKA_DIR"]
 async fn three_nodes_are_read_in_one_wait() {
     let _brokers = broker::shared().await;
     let log = broker::log().await;
