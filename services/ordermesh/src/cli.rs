@@ -8,6 +8,8 @@ use ordermesh::{Config, Sync};
 use service_host::config::{ConfigError, LogFormat, Overrides, load};
 use validation::RequiredCheck;
 
+use crate::producers::Producer;
+
 /// An order system as a mesh of gRPC services on event logs.
 #[derive(Debug, Parser)]
 #[command(name = "ordermesh", version, about)]
@@ -31,6 +33,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         settings: Settings,
     },
+    #[command(flatten)]
+    Producer(Producer),
 }
 
 /// What flags can set. Everything else is in the configuration file.

@@ -2,6 +2,7 @@
 
 mod cli;
 mod dev;
+mod producers;
 
 use std::process::ExitCode;
 
@@ -34,6 +35,10 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Config { settings } => {
             print!("{}", service_host::config::render(&settings.load()?)?);
             Ok(())
+        }
+        Command::Producer(producer) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            Ok(runtime.context("the threads cannot be started")?.block_on(producers::run(producer))?)
         }
     }
 }

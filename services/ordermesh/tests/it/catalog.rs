@@ -106,10 +106,8 @@ impl Library {
     /// The cards of an author once there are so many, as title and last name.
     async fn cards_of(&self, author_code: &str, count: usize) -> Vec<(String, String)> {
         let what = format!("{count} cards of {author_code}");
-        let cards = eventually(&what, async || {
-            Some(self.cards(author_code).await).filter(|cards| cards.len() == count)
-        })
-        .await;
+        let cards =
+            eventually(&what, async || Some(self.cards(author_code).await).filter(|cards| cards.len() == count)).await;
         let brief = |card: BookCard| (card.book.unwrap().title, card.author.unwrap().last_name);
         let mut cards: Vec<_> = cards.into_iter().map(brief).collect();
         cards.sort();
@@ -236,7 +234,8 @@ async fn each_command_of_a_burst_sees_its_predecessors_and_its_outcome_survives_
     let mut burst = JoinSet::new();
     for number in 1..=BURST {
         let (library, id) = (library.clone(), id.clone());
-        burst.spawn(async move { library.add_chapter(&id, &format!("Chapter {number}"), &format!("r-{number}")).await });
+        burst
+            .spawn(async move { library.add_chapter(&id, &format!("Chapter {number}"), &format!("r-{number}")).await });
     }
     let given = burst.join_all().await.into_iter().collect::<Result<BTreeSet<_>, _>>().unwrap();
     assert_eq!(given, (1..=BURST).collect(), "no number twice, none left out");

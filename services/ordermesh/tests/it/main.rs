@@ -14,6 +14,7 @@ mod lists;
 mod notifications;
 mod payments;
 mod process;
+mod producers;
 mod shop;
 mod validation;
 mod watches;
