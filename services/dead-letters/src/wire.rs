@@ -10,7 +10,7 @@ use crate::domain::{LetterId, Refusal};
 use crate::error::Error;
 use crate::topics;
 
-/// Most of a value that a list of several letters shows, in bytes.
+/// Most of a key, a value or a header that a list of several letters shows, in bytes.
 const SHOWN_BYTES_MAX: usize = 4 * 1024;
 
 /// The row of a letter that came in.
@@ -61,7 +61,7 @@ pub(crate) fn letter_to_proto(service: &str, row: pb::DeadLetterRow, whole: bool
     let shown = |value: Bytes| if whole { value } else { value.slice(..value.len().min(SHOWN_BYTES_MAX)) };
     let header = |header: pb::DeadLetterHeaderRow| pb::DeadLetterHeader {
         name: String::from_utf8_lossy(&header.name).into_owned(),
-        value: header.value,
+        value: shown(header.value),
     };
     let is_replayed = row.state() == pb::DeadLetterState::Replayed;
     pb::DeadLetter {

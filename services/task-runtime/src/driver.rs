@@ -92,7 +92,7 @@ impl Driver {
         let input = self.setting.definition.inputs.iter().position(|(name, _)| name.as_str() == topic);
         let input = input.unwrap_or_else(|| panic!("{topic} is not an input"));
         let (key, value) = (key.map(Bytes::copy_from_slice), Some(value.into()));
-        let headers = headers.iter().map(|(name, value)| Header::new(*name, (*value).to_owned())).collect();
+        let headers = headers.iter().map(|(name, value)| Header::new(name, (*value).to_owned())).collect();
         let record = Record { key, value, headers, timestamp_ms: self.now_ms };
         let stored = StoredRecord { offset: Offset(self.next_offset), record };
         self.next_offset += 1;
