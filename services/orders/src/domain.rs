@@ -192,6 +192,47 @@ pub struct Order {
     pub version: u64,
     /// A cancellation was asked for and shipping has not answered yet. Not part of what clients see.
     pub cancellation_requested: bool,
+    /// Where the records stand that tell of it. No rule looks at it.
+    pub history: Vec<Mark>,
+}
+
+/// Leads to one record about an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// Its topic.
+    pub topic: Marked,
+    /// Its offset; for the topic of orders itself, one that it cannot stand before.
+    pub at: u64,
+}
+
+/// A topic whose records belong to the history of an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Marked {
+    /// What happened to orders.
+    Orders,
+    /// What validation decided.
+    Validations,
+    /// What was made.
+    Manufactured,
+    /// What shipping decided.
+    Shipments,
+    /// What FRAUD said.
+    OrderVerdicts,
+    /// What INVENTORY said.
+    InventoryVerdicts,
+    /// What CREDIT said.
+    CreditVerdicts,
+}
+
+/// Marks that an order keeps; what comes after them is left out of its history.
+const HISTORY_MAX: usize = 1_000;
+
+impl Order {
+    /// Keeps marks for its history.
+    pub fn note(&mut self, marks: impl IntoIterator<Item = Mark>) {
+        let room = HISTORY_MAX.saturating_sub(self.history.len());
+        self.history.extend(marks.into_iter().take(room));
+    }
 }
 
 /// What happened to an order: told to everyone on the topic `orders`.

@@ -3,7 +3,7 @@
 use proto::orders::v1 as api;
 use proto::orders::v1::order_service_server::OrderService;
 use service_host::watch::{Messages, Typed};
-use service_host::{Answer, Deadline, FieldFaults, Look, Owner, Page, Problem, Watches, owner};
+use service_host::{Answer, Deadline, FieldFaults, Look, Owner, Page, Problem, Watches, owner, validate};
 use task_runtime::{Feed, View};
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::domain::{Milestone, Order, State};
 use crate::wire::requests::{self, CANCEL, Create};
 use crate::wire::{self, order_message};
-use crate::{stores, topics, watch};
+use crate::{history, stores, topics, watch};
 
 /// The owner's side of OrderService.
 #[derive(Debug, Clone)]
@@ -109,6 +109,23 @@ impl OrderService for Orders {
         Ok(Response::new(api::GetOrderResponse { order, served_by: Some(self.owner.served_by(&answer)) }))
     }
 
+    async fn get_order_history(
+        &self,
+        request: Request<api::GetOrderHistoryRequest>,
+    ) -> Result<Response<api::GetOrderHistoryResponse>, Status> {
+        let request = request.into_inner();
+        let mut faults = FieldFaults::new();
+        validate::id(&mut faults, "order_id", &request.order_id);
+        faults.finish()?;
+        let key = request.order_id.clone();
+        let read =
+            move |view: &View<'_>| stored(view, key.as_bytes())?.ok_or_else(|| Problem::not_found("order", &key));
+        let answer = self.owner.read(request.order_id.as_bytes(), request.consistency.as_ref(), read).await?;
+        let (feeds, marks) = (self.watches.feeds(), &answer.value.history);
+        let entries = history::entries(feeds, answer.partition, &request.order_id, marks).await?;
+        Ok(Response::new(api::GetOrderHistoryResponse { entries, served_by: Some(self.owner.served_by(&answer)) }))
+    }
+
     async fn list_orders(
         &self,
         request: Request<api::ListOrdersRequest>,
@@ -159,7 +176,7 @@ impl OrderService for Orders {
     }
 }
 
-/// A page of one partition's orders: of one customer along the index, else along the orders themselves.
+/// A page of one partition's orders: of one customer or in one state along an index, else along the orders themselves.
 fn list(
     view: &View<'_>,
     page: &Page,
@@ -172,7 +189,13 @@ fn list(
         is_wanted.then(|| order_message(&String::from_utf8_lossy(order_id), &order))
     };
     if customer_id.is_empty() {
-        return page.fill(view, stores::ORDERS, b"", rows_max, |key, row| Ok(item(key, read_row(row)?)));
+        let Some(prefix) = state.and_then(stores::state_prefix) else {
+            return page.fill(view, stores::ORDERS, b"", rows_max, |key, row| Ok(item(key, read_row(row)?)));
+        };
+        return page.fill(view, stores::BY_STATE, &prefix, rows_max, |key, _| {
+            let order_id = stores::order_of_state_key(key);
+            Ok(stored(view, order_id)?.and_then(|order| item(order_id, order)))
+        });
     }
     page.fill(view, stores::BY_CUSTOMER, &stores::customer_prefix(customer_id), rows_max, |key, _| {
         let order_id = stores::order_of_customer_key(key);

@@ -8,6 +8,7 @@ mod config;
 pub mod domain;
 mod error;
 mod grpc;
+mod history;
 mod processors;
 mod stores;
 pub mod topics;
@@ -32,7 +33,8 @@ pub const TOPICS: [&str; 4] =
 /// What an orders task does.
 #[must_use]
 pub fn definition(_config: &Config) -> Definition {
-    let mut definition = Definition::new(SERVICE).store(stores::ORDERS).store(stores::BY_CUSTOMER);
+    let mut definition =
+        Definition::new(SERVICE).store(stores::ORDERS).store(stores::BY_CUSTOMER).store(stores::BY_STATE);
     for topic in TOPICS {
         definition = definition.output(topic);
     }

@@ -12,7 +12,7 @@ mod tests;
 use task_runtime::{Context, ProcessError};
 
 use crate::domain::life::{Decision, settle};
-use crate::domain::{Change, Event, Order};
+use crate::domain::{Change, Event, Mark, Marked, Order, State};
 use crate::error::Error;
 use crate::wire::reads::FactOf;
 use crate::wire::{self, writes};
@@ -20,12 +20,17 @@ use crate::{stores, topics};
 
 /// Lets a fact act on its order.
 fn apply(ctx: &mut Context<'_>, fact: Option<FactOf>) -> Result<(), ProcessError> {
-    let Some((order_id, fact)) = fact else { return Ok(()) };
+    let Some(FactOf { order_id, fact, marks }) = fact else { return Ok(()) };
     // Every fact answers something that this task has told about the order, so that the order is there.
     let Some(mut order) = load(ctx, &order_id)? else { return Err(Error::UnknownOrder { order_id }.into()) };
+    order.note(marks);
+    let before = order.state;
     match settle(&mut order, fact, ctx.now_ms()) {
-        Decision::Changed(change) => carry_out(ctx, &order_id, &order, &change),
-        Decision::Unchanged => Ok(()),
+        Decision::Changed(change) => carry_out(ctx, &order_id, Some(before), &mut order, &change),
+        Decision::Unchanged => {
+            ctx.put(stores::ORDERS, order_id.as_bytes(), writes::row(&order));
+            Ok(())
+        }
         Decision::Misplaced(rule) => Err(Error::Misplaced { order_id, rule }.into()),
     }
 }
@@ -35,11 +40,27 @@ fn load(ctx: &mut Context<'_>, order_id: &str) -> Result<Option<Order>, ProcessE
     Ok(row.map(wire::order_of_row).transpose()?)
 }
 
-/// Stores an order after a change, and tells everyone who has to know.
-fn carry_out(ctx: &mut Context<'_>, order_id: &str, order: &Order, change: &Change) -> Result<(), ProcessError> {
+/// Stores an order after a change, and tells everyone who has to know. `before` is the state that it was in, if it was there.
+fn carry_out(
+    ctx: &mut Context<'_>,
+    order_id: &str,
+    before: Option<State>,
+    order: &mut Order,
+    change: &Change,
+) -> Result<(), ProcessError> {
     let now_ms = ctx.now_ms();
     let key = order_id.as_bytes();
+    // A record's offset is at least its number less one.
+    order.note([Mark { topic: Marked::Orders, at: ctx.sent_before(topics::ORDERS, key)? }]);
     ctx.put(stores::ORDERS, key, writes::row(order));
+    if before != Some(order.state) {
+        if let Some(left) = before.and_then(|before| stores::state_key(before, order_id)) {
+            ctx.delete(stores::BY_STATE, &left);
+        }
+        if let Some(entered) = stores::state_key(order.state, order_id) {
+            ctx.put(stores::BY_STATE, &entered, "");
+        }
+    }
     ctx.emit(topics::ORDERS, key, writes::order_event(order_id, order, &change.event, now_ms))?;
     let customer_id = &order.content.customer_id;
     match change.event {

@@ -6,6 +6,7 @@
 //! | `orders-by-customer` | customer_id | `orders.v1.OrderPlaced` |
 //! | `order-changes-by-customer` | customer_id | `orders.v1.CustomerOrderChanged` |
 //! | `stock-requests` | product_id | `orders.v1.StockRequest` |
+//! | `order-verdicts` (validation's), `inventory-verdicts` (inventory's), `credit-verdicts` (customers') | order_id | `validation.v1.Verdict`, for the history only |
 //! | `order-validations` (validation's) | order_id | `validation.v1.ValidationEvent` |
 //! | `manufactured` (manufacturing's) | order_id | `manufacturing.v1.ManufacturingEvent` |
 //! | `shipments` (shipping's) | order_id | `shipping.v1.ShipmentEvent` |
@@ -23,3 +24,6 @@ pub const STOCK_REQUESTS: &str = "stock-requests";
 pub(crate) const ORDER_VALIDATIONS: &str = "order-validations";
 pub(crate) const MANUFACTURED: &str = "manufactured";
 pub(crate) const SHIPMENTS: &str = "shipments";
+pub(crate) const ORDER_VERDICTS: &str = "order-verdicts";
+pub(crate) const INVENTORY_VERDICTS: &str = "inventory-verdicts";
+pub(crate) const CREDIT_VERDICTS: &str = "credit-verdicts";

@@ -7,7 +7,7 @@ use prost::Message;
 use proto::orders::v1 as api;
 use service_host::watch::{Plan, Row, Rows};
 use service_host::{FieldFaults, Problem, owner, token, validate};
-use task_runtime::{Content, Interest, Place, Record, View};
+use task_runtime::{Content, Interest, Place, Record, StoreId, View};
 use tonic::metadata::MetadataMap;
 
 use crate::domain::{Order, State};
@@ -53,17 +53,16 @@ pub(crate) fn of_many(request: api::WatchOrdersRequest, metadata: &MetadataMap) 
     faults.finish()?;
     let of_customer = !request.customer_id.is_empty();
     let customer_id = of_customer.then(|| Bytes::copy_from_slice(request.customer_id.as_bytes()));
-    let rows = if of_customer {
-        let row: Row = Arc::new(move |view: &View<'_>, key, _| {
-            let order_id = stores::order_of_customer_key(key);
-            let row = owner::row(view, stores::ORDERS, order_id)?;
-            row.map_or(Ok(None), |row| item(order_id, row, state))
-        });
-        let prefix = stores::customer_prefix(&request.customer_id);
-        Rows::Range { store: stores::BY_CUSTOMER, prefix, row, event_key: stores::order_of_customer_key }
-    } else {
-        let row: Row = Arc::new(move |_, key, row| item(key, row, state));
-        Rows::Range { store: stores::ORDERS, prefix: Vec::new(), row, event_key: |key| key }
+    let rows = match (of_customer, state.and_then(stores::state_prefix)) {
+        (true, _) => {
+            let prefix = stores::customer_prefix(&request.customer_id);
+            indexed(stores::BY_CUSTOMER, prefix, stores::order_of_customer_key, state)
+        }
+        (false, Some(prefix)) => indexed(stores::BY_STATE, prefix, stores::order_of_state_key, state),
+        (false, None) => {
+            let row: Row = Arc::new(move |_, key, row| item(key, row, state));
+            Rows::Range { store: stores::ORDERS, prefix: Vec::new(), row, event_key: |key| key }
+        }
     };
     Ok(Plan {
         partition: Plan::partition_asked(metadata)?,
@@ -73,6 +72,16 @@ pub(crate) fn of_many(request: api::WatchOrdersRequest, metadata: &MetadataMap) 
         fingerprint: token::fingerprint(&request),
         resume_token: request.resume_token,
     })
+}
+
+/// The orders of an index.
+fn indexed(store: StoreId, prefix: Vec<u8>, order_of: fn(&[u8]) -> &[u8], state: Option<State>) -> Rows {
+    let row: Row = Arc::new(move |view: &View<'_>, key, _| {
+        let order_id = order_of(key);
+        let row = owner::row(view, stores::ORDERS, order_id)?;
+        row.map_or(Ok(None), |row| item(order_id, row, state))
+    });
+    Rows::Range { store, prefix, row, event_key: order_of }
 }
 
 /// An order of a snapshot, if it is in the wanted state.

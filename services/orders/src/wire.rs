@@ -2,6 +2,7 @@
 //! requests and records have their own files.
 
 pub(crate) mod changes;
+pub(crate) mod history;
 pub(crate) mod reads;
 pub(crate) mod requests;
 #[cfg(test)]
@@ -38,6 +39,7 @@ pub(crate) fn order(row: api::OrderRow) -> Result<Order, Error> {
         updated_ms: row.update_time_ms,
         version: row.version,
         cancellation_requested: row.cancellation_requested,
+        history: row.history.iter().filter_map(history::mark).collect(),
     })
 }
 
@@ -52,6 +54,7 @@ pub(crate) fn row(order: &Order) -> api::OrderRow {
         update_time_ms: order.updated_ms,
         version: order.version,
         cancellation_requested: order.cancellation_requested,
+        history: order.history.iter().map(history::mark_message).collect(),
     }
 }
 

@@ -129,6 +129,11 @@ impl Watches {
         Self { config: Arc::new(config), permits, feeds: Feeds::new(log, partitions, feeds) }
     }
 
+    /// What reads topics beside the tasks.
+    pub fn feeds(&self) -> &Feeds {
+        &self.feeds
+    }
+
     /// The feed of a topic that the tasks of `service` write, and nobody else. Watches of one topic share one feed.
     pub fn feed(&self, service: &'static str, topic: &'static str, decode: Decode) -> Feed {
         self.feeds.of(service, topic, decode)

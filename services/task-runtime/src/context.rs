@@ -8,7 +8,7 @@ use state_store::Store;
 
 use crate::changelog::Output;
 use crate::overlay::Overlay;
-use crate::{ProcessError, StoreId, TRACE_HEADER, keys};
+use crate::{ProcessError, StoreId, TRACE_HEADER, keys, progress};
 
 /// The handler's side of a task.
 pub struct Context<'a> {
@@ -130,6 +130,15 @@ impl Context<'_> {
             timestamp_ms: self.now_ms,
         });
         Ok(())
+    }
+
+    /// Number of the last record that earlier commits of this task have sent, or will send, to the key's partition of a topic:
+    /// what is emitted now gets a higher one.
+    ///
+    /// # Errors
+    /// The store is damaged; pass it on.
+    pub fn sent_before(&self, topic: &str, key: &[u8]) -> Result<u64, ProcessError> {
+        Ok(progress::sent(self.store, topic, partition_for_key(key, self.partitions))?)
     }
 
     /// Says in the trace what this work is about besides its own key, so that a search for it finds the work. The field is

@@ -9,6 +9,7 @@
 //! A feed does not depend on who owns the partition: the topic is the truth for every process.
 
 mod follow;
+mod lookup;
 mod ring;
 mod subscription;
 #[cfg(test)]

@@ -48,8 +48,8 @@ pub use config::Config;
 pub use context::Context;
 pub use dead_letters::{DeadLetter, Replay};
 pub use definition::{Definition, Input, StoreId, Timer};
-pub use event_log::{Record, SharedLog};
 pub use error::{CallError, ProcessError, TaskError};
+pub use event_log::{Record, SharedLog, StoredRecord};
 pub use feed::{
     Content, Decode, Event, Feed, FeedConfig, FeedError, FeedPosition, Feeds, Interest, Place, Subscription, Taken,
 };

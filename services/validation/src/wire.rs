@@ -12,7 +12,7 @@ use proto::common::v1 as common;
 use proto::inventory::v1 as inventory;
 use proto::validation::v1 as api;
 
-use crate::domain::aggregate::{Awaited, Conclusion, Missing, Validation};
+use crate::domain::aggregate::{Awaited, Conclusion, Heard, Missing, Validation};
 use crate::domain::fraud::Session;
 use crate::domain::velocity::Window;
 use crate::domain::{Check, Fulfilment, History, Money, Outcome, Verdict};
@@ -39,6 +39,7 @@ pub(crate) fn validation(row: Bytes) -> Result<Validation, Error> {
         verdicts: row.verdicts.into_iter().map(verdict_of_row).collect::<Result<_, _>>()?,
         conclusion,
         timed_out: row.timed_out,
+        heard: row.heard.into_iter().map(|place| Heard { topic: place.topic, offset: place.offset }).collect(),
     })
 }
 

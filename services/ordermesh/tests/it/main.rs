@@ -8,6 +8,7 @@ mod customers;
 mod dead_letters;
 mod fraud;
 mod fulfilment;
+mod history;
 mod inputs;
 mod kills;
 mod lists;

@@ -28,6 +28,7 @@ pub fn create(existing: Option<&Order>, content: Content, now_ms: i64) -> Creati
                 updated_ms: now_ms,
                 version: 1,
                 cancellation_requested: false,
+                history: Vec::new(),
             };
             Creation::Created(order, Change { event: Event::Created, stock: Some(StockAction::Reserve) })
         }

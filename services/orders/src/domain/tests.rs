@@ -35,6 +35,7 @@ fn order(state: State) -> Order {
         updated_ms: 2_000,
         version: 3,
         cancellation_requested: false,
+        history: Vec::new(),
     }
 }
 

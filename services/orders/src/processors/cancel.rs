@@ -16,10 +16,11 @@ fn process(ctx: &mut Context<'_>, command: &Command) -> Result<Reply, ProcessErr
     let (order_id, etag) = wanted_cancellation(&command.payload)?;
     let refuse = |problem: &Problem| Ok(Reply(reply::encode_problem(problem)));
     let Some(mut order) = load(ctx, &order_id)? else { return refuse(&Problem::not_found("order", &order_id)) };
+    let before = order.state;
     let wanted = (!etag.is_empty()).then(|| version_of_etag(&etag));
     match cancel(&mut order, wanted, ctx.now_ms()) {
         Cancellation::Cancelled(change) | Cancellation::Requested(change) => {
-            carry_out(ctx, &order_id, &order, &change)?;
+            carry_out(ctx, &order_id, Some(before), &mut order, &change)?;
         }
         Cancellation::Pending => {}
         Cancellation::VersionConflict { current } => return refuse(&Problem::version_conflict(current, etag)),

@@ -18,8 +18,8 @@ fn process(ctx: &mut Context<'_>, command: &Command) -> Result<Reply, ProcessErr
     let existing = load(ctx, &order_id)?;
     let mut answer = CreateOrderReply::default();
     match create(existing.as_ref(), content, ctx.now_ms()) {
-        Creation::Created(order, change) => {
-            carry_out(ctx, &order_id, &order, &change)?;
+        Creation::Created(mut order, change) => {
+            carry_out(ctx, &order_id, None, &mut order, &change)?;
             answer.create_time_ms = order.created_ms;
         }
         Creation::Exists => answer.existing = existing.as_ref().map(wire::row),

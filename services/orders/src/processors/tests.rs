@@ -39,7 +39,7 @@ fn create(driver: &mut Driver) {
 }
 
 fn validation_event(event: Decided) -> Vec<u8> {
-    validation::ValidationEvent { order_id: ORDER.into(), time: None, event: Some(event) }.encode_to_vec()
+    validation::ValidationEvent { order_id: ORDER.into(), event: Some(event), ..Default::default() }.encode_to_vec()
 }
 
 fn pass(driver: &mut Driver) {

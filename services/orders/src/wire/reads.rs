@@ -8,13 +8,17 @@ use proto::shipping::v1 as shipping;
 use proto::validation::v1 as validation;
 use task_runtime::{Input, ProcessError};
 
-use super::{decode, reason};
-use crate::domain::Fulfilment;
+use super::{decode, history, reason};
 use crate::domain::life::Fact;
+use crate::domain::{Fulfilment, Mark, Marked};
 use crate::error::Error;
 
-/// A fact and the order that it is about.
-pub(crate) type FactOf = (String, Fact);
+/// A fact, the order that it is about, and the records that told it, in their order.
+pub(crate) struct FactOf {
+    pub(crate) order_id: String,
+    pub(crate) fact: Fact,
+    pub(crate) marks: Vec<Mark>,
+}
 
 /// What validation decided; none for an unknown kind.
 pub(crate) fn validation_fact(input: &Input<'_>) -> Result<Option<FactOf>, ProcessError> {
@@ -32,10 +36,12 @@ pub(crate) fn validation_fact(input: &Input<'_>) -> Result<Option<FactOf>, Proce
         }
         None => return Ok(None),
     };
-    Ok(Some((event.order_id, fact)))
+    let mut marks: Vec<_> = event.heard.iter().filter_map(history::mark_of_place).collect();
+    marks.push(Mark { topic: Marked::Validations, at: input.offset.0 });
+    Ok(Some(FactOf { order_id: event.order_id, fact, marks }))
 }
 
-/// What manufacturing says, as far as the order's state depends on it.
+/// What manufacturing says.
 pub(crate) fn manufacturing_fact(input: &Input<'_>) -> Result<Option<FactOf>, ProcessError> {
     use manufacturing::manufacturing_event::Event;
     let event: manufacturing::ManufacturingEvent = decode("ManufacturingEvent", input.value()?.clone())?;
@@ -44,9 +50,11 @@ pub(crate) fn manufacturing_fact(input: &Input<'_>) -> Result<Option<FactOf>, Pr
         Some(Event::Opened(_)) => Fact::WorkOrderOpened,
         Some(Event::Completed(_)) => Fact::WorkOrderCompleted,
         // Single items are shipping's affair, and a cancelled work order follows from the order's own cancellation.
-        Some(Event::ItemManufactured(_) | Event::Cancelled(_)) | None => return Ok(None),
+        Some(Event::ItemManufactured(_) | Event::Cancelled(_)) => Fact::Aside,
+        None => return Ok(None),
     };
-    Ok(Some((event.order_id, fact)))
+    let marks = vec![Mark { topic: Marked::Manufactured, at: input.offset.0 }];
+    Ok(Some(FactOf { order_id: event.order_id, fact, marks }))
 }
 
 /// What shipping decided; none for an unknown kind.
@@ -59,7 +67,8 @@ pub(crate) fn shipment_fact(input: &Input<'_>) -> Result<Option<FactOf>, Process
         Some(Event::Cancelled(_)) => Fact::ShipmentCancelled,
         None => return Ok(None),
     };
-    Ok(Some((event.order_id, fact)))
+    let marks = vec![Mark { topic: Marked::Shipments, at: input.offset.0 }];
+    Ok(Some(FactOf { order_id: event.order_id, fact, marks }))
 }
 
 /// The key decides the partition, so that a record under another key could not be applied by its order's task.

@@ -4,7 +4,7 @@ use prost::Message;
 use prost_types::Timestamp;
 
 use super::*;
-use crate::domain::{Event, Fulfilment, StockAction};
+use crate::domain::{Event, Fulfilment, Mark, Marked, StockAction};
 
 fn order(state: State, check: Option<Check>) -> Order {
     let unit_price = Money { currency: "EUR".to_owned(), minor_units: -1 };
@@ -18,6 +18,7 @@ fn order(state: State, check: Option<Check>) -> Order {
         updated_ms: i64::MAX,
         version: u64::MAX,
         cancellation_requested: true,
+        history: vec![Mark { topic: Marked::Shipments, at: 7 }],
     }
 }
 
@@ -52,7 +53,7 @@ fn a_row_of_one_line_is_small() {
     order.content.lines[0].unit_price.minor_units = 1999;
     (order.created_ms, order.updated_ms, order.version) = (1_700_000_000_000, 1_700_000_000_000, 1);
     order.cancellation_requested = false;
-    assert_eq!(writes::row(&order).len(), 45, "it is written several times for each order");
+    assert_eq!(writes::row(&order).len(), 51, "it is written several times for each order");
 }
 
 #[test]

@@ -67,7 +67,7 @@ pub(crate) fn with_generated<T>(message: T, id: &str) -> Request<T> {
 pub(crate) async fn pass(running: &Running, order_id: &str) {
     let passed = validation::ValidationPassed { fulfilments: vec![Fulfilment::FromStock.into()] };
     let event = Some(validation::validation_event::Event::Passed(passed));
-    let event = validation::ValidationEvent { order_id: order_id.into(), time: None, event };
+    let event = validation::ValidationEvent { order_id: order_id.into(), event, ..Default::default() };
     running.record("order-validations", order_id.as_bytes(), event.encode_to_vec()).await;
 }
 

@@ -22,6 +22,17 @@ pub struct Validation {
     pub conclusion: Option<Conclusion>,
     /// Whether time ran out.
     pub timed_out: bool,
+    /// Where the records stand of verdicts that were heard since the last announcement. No rule looks at it.
+    pub heard: Vec<Heard>,
+}
+
+/// The record that brought a verdict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heard {
+    /// Its topic.
+    pub topic: String,
+    /// Its offset.
+    pub offset: u64,
 }
 
 /// The order, as far as its validation depends on it.

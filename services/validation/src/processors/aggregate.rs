@@ -6,7 +6,7 @@ use task_runtime::{Context, Definition, Input, ProcessError};
 
 use crate::config::Config;
 use crate::domain::Check;
-use crate::domain::aggregate::{Happening, Validation};
+use crate::domain::aggregate::{Happening, Heard, Validation};
 use crate::wire::{self, reads, writes};
 use crate::{stores, topics};
 
@@ -37,21 +37,23 @@ pub(crate) fn register(definition: Definition, config: &Config) -> Definition {
 
 fn process_order(ctx: &mut Context<'_>, input: &Input<'_>, rules: &Rules) -> Result<(), ProcessError> {
     match reads::order_happening(input)? {
-        Some((order_id, happening)) => observe(ctx, order_id, happening, rules),
+        Some((order_id, happening)) => observe(ctx, order_id, happening, None, rules),
         None => Ok(()),
     }
 }
 
 fn process_verdict(ctx: &mut Context<'_>, input: &Input<'_>, rules: &Rules) -> Result<(), ProcessError> {
     let (order_id, happening) = reads::verdict(input)?;
-    observe(ctx, order_id, happening, rules)
+    let heard = Heard { topic: input.topic.as_str().to_owned(), offset: input.offset.0 };
+    observe(ctx, order_id, happening, Some(heard), rules)
 }
 
-/// Lets something happen to the validation of an order, and carries out what follows.
+/// Lets something happen to the validation of an order, and carries out what follows. `heard` is the record of a verdict.
 pub(super) fn observe(
     ctx: &mut Context<'_>,
     order_id: String,
     happening: Happening,
+    heard: Option<Heard>,
     rules: &Rules,
 ) -> Result<(), ProcessError> {
     let key = order_id.as_bytes();
@@ -69,10 +71,12 @@ pub(super) fn observe(
         (true, false, _) => ctx.cancel(stores::TIMEOUT_TIMER, key),
         _ => {}
     }
+    validation.heard.extend(heard);
+    let told = if step.announce.is_some() { std::mem::take(&mut validation.heard) } else { Vec::new() };
     ctx.put(stores::VALIDATIONS, key, writes::validation_row(validation));
     if let Some(announcement) = step.announce {
         let key = order_id.clone().into_bytes();
-        let event = writes::validation_event(order_id, announcement, ctx.now_ms());
+        let event = writes::validation_event(order_id, announcement, told, ctx.now_ms());
         ctx.emit(topics::ORDER_VALIDATIONS, &key, event)?;
     }
     Ok(())

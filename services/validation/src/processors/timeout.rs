@@ -14,5 +14,5 @@ pub(crate) fn register(definition: Definition, config: &Config) -> Definition {
 
 fn process(ctx: &mut Context<'_>, timer: &Timer<'_>, rules: &Rules) -> Result<(), ProcessError> {
     let order_id = String::from_utf8_lossy(timer.key).into_owned();
-    observe(ctx, order_id, Happening::TimedOut, rules)
+    observe(ctx, order_id, Happening::TimedOut, None, rules)
 }

@@ -13,7 +13,13 @@ fn validation(conclusion: Option<Conclusion>, order: Option<Awaited>) -> Validat
         Verdict { line: 7, product_id: "p".to_owned(), ..Verdict::fail(Check::Credit, "A", "b".to_owned()) },
         Verdict::fail(Check::Fraud, "", String::new()),
     ];
-    Validation { order, verdicts, conclusion, timed_out: true }
+    Validation {
+        order,
+        verdicts,
+        conclusion,
+        timed_out: true,
+        heard: vec![Heard { topic: "order-verdicts".into(), offset: 7 }],
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use proto::inventory::v1 as inventory;
 use proto::validation::v1 as api;
 
 use super::{check_message, fulfilment_message, outcome_message};
-use crate::domain::aggregate::{Announcement, Conclusion, Validation};
+use crate::domain::aggregate::{Announcement, Conclusion, Heard, Validation};
 use crate::domain::fraud::Session;
 use crate::domain::velocity::{Alert, Window};
 use crate::domain::{History, Outcome, Reason, Verdict};
@@ -31,6 +31,7 @@ pub(crate) fn validation_row(validation: Validation) -> Bytes {
         verdicts: validation.verdicts.into_iter().map(verdict_row).collect(),
         conclusion: conclusion.into(),
         timed_out: validation.timed_out,
+        heard: places(validation.heard),
     })
 }
 
@@ -72,7 +73,7 @@ pub(crate) fn verdict(order_id: String, verdict: &Verdict, now_ms: i64) -> Bytes
 }
 
 /// A record of the topic `order-validations`.
-pub(crate) fn validation_event(order_id: String, announcement: Announcement, now_ms: i64) -> Bytes {
+pub(crate) fn validation_event(order_id: String, announcement: Announcement, heard: Vec<Heard>, now_ms: i64) -> Bytes {
     use api::validation_event::Event;
     let event = match announcement {
         Announcement::Passed { fulfilments } => Event::Passed(api::ValidationPassed {
@@ -83,7 +84,11 @@ pub(crate) fn validation_event(order_id: String, announcement: Announcement, now
             Event::ReasonsAdded(api::ValidationReasonsAdded { reasons: reason_messages(reasons) })
         }
     };
-    encode(&api::ValidationEvent { order_id, time: Some(timestamp(now_ms)), event: Some(event) })
+    encode(&api::ValidationEvent { order_id, time: Some(timestamp(now_ms)), heard: places(heard), event: Some(event) })
+}
+
+fn places(heard: Vec<Heard>) -> Vec<api::RecordPlace> {
+    heard.into_iter().map(|Heard { topic, offset }| api::RecordPlace { topic, offset }).collect()
 }
 
 fn verdict_row(verdict: Verdict) -> api::VerdictRow {

@@ -1,0 +1,88 @@
+//! The history of an order: what every service said about it, where that is recorded, each after what it follows from.
+
+use proto::orders::v1::{GetOrderHistoryRequest, HistoryEntry, OrderState, WaitFor};
+use proto::validation::v1::{Check, Outcome};
+use testkit::Mesh;
+use tonic::{Code, Status};
+
+use crate::shop::{Shop, named, order, priced, reason, timed};
+
+async fn history(shop: &Shop, order_id: &str) -> Result<Vec<HistoryEntry>, Status> {
+    let request = GetOrderHistoryRequest { order_id: order_id.to_owned(), consistency: None };
+    Ok(shop.orders.clone().get_order_history(timed(request)).await?.into_inner().entries)
+}
+
+fn told(entries: &[HistoryEntry]) -> Vec<String> {
+    entries.iter().map(|entry| format!("{} {}", entry.topic, entry.event)).collect()
+}
+
+fn at(told: &[String], what: &str) -> usize {
+    told.iter().position(|told| told == what).unwrap_or_else(|| panic!("{what} is not among {told:?}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_service_is_heard_in_the_history_of_an_order() {
+    let mesh = Mesh::start().await;
+    let shop = Shop::new(mesh.channel());
+    shop.stock("jumpers", 10).await;
+    shop.made_to_order("atlas").await;
+    // Others around it, whose records are not its own.
+    for n in 0..20 {
+        shop.judged(named(&format!("other-{n}"), order(&format!("c-{n}"), &[("jumpers", 0)]))).await;
+    }
+    shop.judged(named("o-1", order("c-1", &[("jumpers", 1), ("atlas", 2)]))).await;
+    shop.report("o-1", "atlas", 1, "r-1").await.unwrap();
+    shop.report("o-1", "atlas", 1, "r-2").await.unwrap();
+    assert_eq!(shop.wait("o-1", WaitFor::Shipped).await.unwrap().state(), OrderState::Shipped);
+
+    let entries = history(&shop, "o-1").await.unwrap();
+    let all = told(&entries);
+    let in_order = [
+        "orders created",
+        "order-validations passed",
+        "orders validated",
+        "manufactured opened",
+        "orders in_manufacturing",
+        "manufactured item_manufactured",
+        "manufactured completed",
+        "orders ready",
+        "orders shipped",
+    ];
+    let places: Vec<usize> = in_order.iter().map(|what| at(&all, what)).collect();
+    assert!(places.is_sorted(), "{all:?}");
+    assert!(at(&all, "shipments shipped") < at(&all, "orders shipped"));
+    assert_eq!(all.iter().filter(|told| *told == "manufactured item_manufactured").count(), 2);
+    let verdicts: Vec<_> = entries.iter().filter(|entry| entry.event == "verdict").collect();
+    let of = |check: Check| verdicts.iter().filter(|entry| entry.check() == check).count();
+    assert_eq!((of(Check::Fraud), of(Check::Inventory)), (1, 2), "{verdicts:?}");
+    assert!(verdicts.iter().all(|entry| entry.outcome() == Outcome::Pass));
+    let decided = at(&all, "order-validations passed");
+    assert!(entries[..decided].iter().skip(1).all(|entry| entry.event == "verdict"), "{all:?}");
+    // What it says is where it says.
+    let mut places: Vec<_> = entries.iter().map(|entry| (entry.topic.clone(), entry.offset)).collect();
+    assert!(entries.iter().all(|entry| entry.partition == entries[0].partition && entry.time.is_some()));
+    places.sort();
+    places.dedup();
+    assert_eq!(places.len(), entries.len(), "each record once");
+
+    let mesh = mesh.restart().await;
+    assert_eq!(history(&Shop::new(mesh.channel()), "o-1").await.unwrap(), entries, "it survives a restart");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rejection_is_in_the_history_with_its_reasons() {
+    let mesh = Mesh::start().await;
+    let shop = Shop::new(mesh.channel());
+    shop.stock("jumpers", 10).await;
+    let rejected = shop.judged(named("o-1", priced("c-1", &[("jumpers", 1, 300_000)]))).await;
+    assert_eq!(rejected.state(), OrderState::Rejected);
+    let entries = history(&shop, "o-1").await.unwrap();
+    let all = told(&entries);
+    assert!(at(&all, "orders created") < at(&all, "order-validations failed"));
+    assert!(at(&all, "order-validations failed") < at(&all, "orders rejected"));
+    assert!(entries[at(&all, "orders rejected")].reasons.iter().any(|reason| reason.check() == Check::Fraud));
+    let unknown = history(&shop, "o-2").await.unwrap_err();
+    assert_eq!((unknown.code(), reason(&unknown)), (Code::NotFound, "ORDER_NOT_FOUND".to_owned()));
+    let malformed = history(&shop, "o 2").await.unwrap_err();
+    assert_eq!((malformed.code(), reason(&malformed)), (Code::InvalidArgument, "INVALID_FIELD".to_owned()));
+}
