@@ -34,7 +34,7 @@ use self::figures::Report;
 use self::history::{Recorder, What};
 use self::instances::Launch;
 use self::nemesis::Mesh;
-use self::schedule::{Kind, Plan};
+use self::schedule::{Fault, Kind, Plan};
 use self::topics::Topics;
 use self::workload::Workload;
 use crate::machine::{self, Machine};
@@ -184,10 +184,7 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
         load.spawn(Arc::clone(&workload).probe(partition, order_id, settings.probe));
     }
     tokio::time::sleep(CALM).await;
-    for (number, fault) in (1..).zip(&faults) {
-        println!("{number}/{}: {fault}", faults.len());
-        mesh.suffer(*fault, &clients).await.with_context(|| format!("fault {number}, {fault}"))?;
-    }
+    let suffered = suffer(&mut mesh, &faults, &clients).await;
     tokio::time::sleep(CALM).await;
     workload.stop();
     recorder.note(0, 0, What::Healed);
@@ -195,12 +192,23 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
     while let Some(ended) = load.join_next().await {
         ended?;
     }
-    mesh.look()?;
+    let ended = mesh.look();
     tokio::task::block_in_place(|| mesh.leave())?;
     recorder.finish()?;
     topics::save(&dump(settings, &mesh).await?, &folder.join("topics.jsonl"))?;
     drop(mesh);
-    judge(settings, folder, workload.missed())
+    // What the mesh did before it failed is judged as well, and told first.
+    let judged = judge(settings, folder, workload.missed());
+    suffered.and(ended).and(judged)
+}
+
+/// Does the faults, up to the first that the mesh does not come back from.
+async fn suffer(mesh: &mut Mesh, faults: &[Fault], clients: &Clients) -> anyhow::Result<()> {
+    for (number, fault) in (1..).zip(faults) {
+        println!("{number}/{}: {fault}", faults.len());
+        mesh.suffer(*fault, clients).await.with_context(|| format!("fault {number}, {fault}"))?;
+    }
+    Ok(())
 }
 
 fn plan(settings: &Settings) -> Plan {

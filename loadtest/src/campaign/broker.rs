@@ -33,8 +33,8 @@ impl Kafka {
             kafka.proxies.push(Proxy::start(SocketAddr::from(([127, 0, 0, 1], port))).await?);
         }
         // The nodes must advertise the proxies, whose ports are known only now.
-        kafka.run(&["stop", &kafka.folder_text()]).await?;
         for (node, proxy) in (1..).zip(&kafka.proxies) {
+            kafka.kill(node).await?;
             let file = kafka.folder.join(format!("{node}/server.properties"));
             let text = std::fs::read_to_string(&file)?;
             let lines = text.lines().map(|line| match line.starts_with("advertised.listeners=") {

@@ -76,10 +76,8 @@ impl Instance {
         let mut command = Command::new(binary);
         match brokers {
             None => command.args(["dev", "--sync", "os"]),
-            Some(brokers) => {
-                let address = self.address.to_string();
-                command.args(["serve", "--brokers", brokers, "--instance", &self.name, "--advertise", &address])
-            }
+            // The brokers tell the instances of each other.
+            Some(brokers) => command.args(["serve", "--brokers", brokers, "--instance", &self.name]),
         };
         command.args(["--workshop", "1000", "--partitions", &partitions.to_string()]);
         command.args(["--listen", &self.address.to_string(), "--data"]).arg(self.folder.join("data"));
