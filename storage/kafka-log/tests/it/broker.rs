@@ -40,8 +40,18 @@ pub(crate) fn file(name: &str) -> String {
     text.trim().to_owned()
 }
 
+/// Waits longer for what comes than a mesh would: test machines are busy, and brokers that were killed slow for a while.
 pub(crate) fn config() -> Config {
-    Config::new(file("bootstrap").split(','))
+    patient(file("bootstrap").split(',').map(str::to_owned).collect())
+}
+
+pub(crate) fn patient(brokers: Vec<String>) -> Config {
+    Config {
+        connect_timeout: Duration::from_secs(20),
+        request_timeout: Duration::from_secs(30),
+        operation_timeout: PATIENCE,
+        ..Config::new(brokers)
+    }
 }
 
 /// Waits less for what does not come, so that tests of that do not take long.
@@ -59,6 +69,17 @@ pub(crate) async fn log() -> KafkaLog {
     KafkaLog::connect(config()).await.unwrap()
 }
 
+/// A log that waits little, once the brokers answer at all.
+pub(crate) async fn hasty_log(brokers: Vec<String>) -> KafkaLog {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match KafkaLog::connect(Config { brokers: brokers.clone(), ..hasty() }).await {
+            Ok(log) => return log,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+    }
+}
+
 /// A name that no other test and no other run uses.
 pub(crate) fn unique(name: &str) -> String {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
@@ -72,9 +93,9 @@ pub(crate) fn spec(name: &str, partitions: u32, cleanup: Cleanup) -> TopicSpec {
 }
 
 /// A new topic of one partition.
-pub(crate) async fn topic(log: &KafkaLog, name: &str) -> TopicPartition {
+pub(crate) async fn topic(name: &str) -> TopicPartition {
     let name = unique(name);
-    log.ensure_topic(&spec(&name, 1, Cleanup::Never)).await.unwrap();
+    log().await.ensure_topic(&spec(&name, 1, Cleanup::Never)).await.unwrap();
     TopicPartition::new(name.as_str(), 0)
 }
 

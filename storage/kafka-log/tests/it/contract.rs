@@ -35,13 +35,6 @@ impl Factory for Brokers {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs a Kafka broker: tools/kafka.sh, ORDERMESH_TEST_KAFKA_DIR"]
 async fn kafka_behaves_as_a_log() {
-    let _brokers = broker::shared().await;
-    contract::run(&Brokers { prefix: broker::unique("contract") }).await;
-}
-
-#[tokio::test]
-#[ignore = "needs a Kafka broker: tools/kafka.sh, ORDERMESH_TEST_KAFKA_DIR"]
-async fn kafka_behaves_as_a_log_on_one_thread() {
-    let _brokers = broker::shared().await;
+    let _brokers = broker::alone().await;
     contract::run(&Brokers { prefix: broker::unique("contract") }).await;
 }

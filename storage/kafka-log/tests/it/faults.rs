@@ -14,7 +14,7 @@ const IN_TIME: Duration = Duration::from_secs(4);
 
 async fn behind_a_proxy() -> (KafkaLog, Proxy) {
     let (proxy, addresses) = Proxy::start(&broker::config().brokers).await;
-    let log = KafkaLog::connect(kafka_log::Config { brokers: addresses, ..hasty() }).await.unwrap();
+    let log = broker::hasty_log(addresses).await;
     (log, proxy)
 }
 
@@ -23,7 +23,7 @@ async fn behind_a_proxy() -> (KafkaLog, Proxy) {
 async fn an_append_whose_answer_is_lost_has_an_unknown_outcome() {
     let _brokers = broker::shared().await;
     let (log, proxy) = behind_a_proxy().await;
-    let partition = broker::topic(&log, "lost-answer").await;
+    let partition = broker::topic("lost-answer").await;
     append_at_last(&log, &partition, "before").await;
     proxy.set(Mode::LoseAnswers);
     let outcome = within(IN_TIME, "a lost answer", log.append(&partition, vec![record("lost")])).await;
@@ -40,7 +40,7 @@ async fn an_append_whose_answer_is_lost_has_an_unknown_outcome() {
 async fn an_append_that_was_given_up_may_land_later() {
     let _brokers = broker::shared().await;
     let (log, proxy) = behind_a_proxy().await;
-    let partition = broker::topic(&log, "late").await;
+    let partition = broker::topic("late").await;
     append_at_last(&log, &partition, "before").await;
     proxy.set(Mode::Hold);
     let outcome = within(IN_TIME, "giving up", log.append(&partition, vec![record("late")])).await;
@@ -60,8 +60,8 @@ async fn an_append_that_was_given_up_may_land_later() {
 #[ignore = "needs a Kafka broker: tools/kafka.sh, ORDERMESH_TEST_KAFKA_DIR"]
 async fn a_paused_broker_is_noticed_in_time_and_used_again() {
     let _brokers = broker::alone().await;
-    let log = KafkaLog::connect(hasty()).await.unwrap();
-    let partition = broker::topic(&log, "paused").await;
+    let log = broker::hasty_log(broker::config().brokers).await;
+    let partition = broker::topic("paused").await;
     append_at_last(&log, &partition, "before").await;
     for number in 1..=broker::config().brokers.len() {
         node("pause", i32::try_from(number).unwrap());
@@ -90,8 +90,8 @@ async fn a_paused_broker_is_noticed_in_time_and_used_again() {
 #[ignore = "needs a Kafka broker: tools/kafka.sh, ORDERMESH_TEST_KAFKA_DIR"]
 async fn a_killed_broker_is_used_again_once_it_is_back() {
     let _brokers = broker::alone().await;
-    let log = KafkaLog::connect(hasty()).await.unwrap();
-    let partition = broker::topic(&log, "killed").await;
+    let log = broker::hasty_log(broker::config().brokers).await;
+    let partition = broker::topic("killed").await;
     for number in 0..20 {
         append_at_last(&log, &partition, &number.to_string()).await;
     }

@@ -71,7 +71,7 @@ async fn a_quota_that_would_repeat_appends_is_refused_with_the_command_that_remo
 async fn records_of_a_transaction_are_refused() {
     let _brokers = broker::shared().await;
     let log = broker::log().await;
-    let partition = broker::topic(&log, "transactions").await;
+    let partition = broker::topic("transactions").await;
     let topic = partition.topic.as_str();
     control(&[
         "tool",
@@ -128,7 +128,7 @@ async fn a_broker_that_is_not_there_is_named() {
 async fn headers_whose_names_are_not_text_are_refused() {
     let _brokers = broker::shared().await;
     let log = broker::log().await;
-    let partition = broker::topic(&log, "names").await;
+    let partition = broker::topic("names").await;
     let header = event_log::Header { name: vec![0xff].into(), value: "x".into() };
     let record = event_log::Record { headers: vec![header], ..broker::record("v") };
     let refused = log.append(&partition, vec![record]).await;

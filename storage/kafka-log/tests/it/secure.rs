@@ -8,7 +8,8 @@ use crate::broker::{self, all, directory, file, record, values};
 fn secured(mechanism: Mechanism, password: &str) -> Config {
     let tls = Tls { ca_file: directory().join("ca.pem"), ..Tls::default() };
     let sasl = Sasl { mechanism, username: "mesh".to_owned(), password: Secret::new(password) };
-    Config { tls: Some(tls), sasl: Some(sasl), ..Config::new(file("secure").split(',')) }
+    let brokers = file("secure").split(',').map(str::to_owned).collect();
+    Config { tls: Some(tls), sasl: Some(sasl), ..broker::patient(brokers) }
 }
 
 #[tokio::test]
@@ -17,7 +18,7 @@ async fn every_mechanism_appends_and_reads_over_tls() {
     let _brokers = broker::shared().await;
     for mechanism in [Mechanism::Plain, Mechanism::ScramSha256, Mechanism::ScramSha512] {
         let log = KafkaLog::connect(secured(mechanism, "secret")).await.unwrap();
-        let partition = broker::topic(&log, "secure").await;
+        let partition = broker::topic("secure").await;
         log.append(&partition, vec![record("a")]).await.unwrap();
         log.append(&partition, vec![record("x".repeat(40_000))]).await.unwrap();
         assert_eq!(values(&all(&log, &partition).await).len(), 2, "{mechanism:?}");
