@@ -1,6 +1,6 @@
 //! Poison of every kind, straight into the topics: the partition goes on, and what came in is processed or a dead letter.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use event_log::{Record, partition_for_key};
@@ -96,6 +96,42 @@ async fn poison_of_every_kind_is_set_aside_and_its_partition_goes_on() {
     assert!(large.iter().all(|letter| letter.is_cut));
     let small = all.iter().find(|letter| letter.value_bytes == 64).unwrap();
     assert_eq!((small.value.as_deref(), small.key.as_deref()), (Some(&[0xff; 64][..]), Some(&b"o-1"[..])));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn poison_in_every_topic_stops_nobody() {
+    let mesh = Mesh::start().await;
+    let shop = Shop::new(mesh.channel());
+    shop.stock("jumpers", 100).await;
+    let partition = partition_for_key(b"behind", Mesh::config().mesh.partitions);
+    let definitions = ordermesh::definitions(&Mesh::config());
+    let mut wanted = BTreeSet::new();
+    for definition in &definitions {
+        // What comes in as a dead letter is kept, whatever it is.
+        for topic in definition.input_topics().filter(|topic| !topic.as_str().ends_with("-dead-letters")) {
+            wanted.insert((definition.service().to_owned(), topic.to_string()));
+        }
+    }
+    let topics: BTreeSet<&str> = wanted.iter().map(|(_, topic)| topic.as_str()).collect();
+    for topic in topics {
+        for (key, value) in poison() {
+            let key = key.map(bytes::Bytes::from_static);
+            let record = Record { key, value: Some(value.into()), headers: Vec::new(), timestamp_ms: 1_790_000_000_000 };
+            mesh.append(topic, partition, record).await;
+        }
+    }
+    shop.create(named("behind", order("c-1", &[("jumpers", 1)]))).await.unwrap();
+    assert_eq!(shop.wait("behind", WaitFor::Shipped).await.unwrap().state(), OrderState::Shipped);
+    // Garbage is a letter of each service that reads the topic; what a handler can make nothing of, but read, need not be.
+    eventually("a letter for each reader of each topic", async || {
+        let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
+        for letter in letters(&mesh, ListDeadLettersRequest::default()).await {
+            *counts.entry((letter.service, letter.topic)).or_default() += 1;
+        }
+        let is_there = |place: &(String, String)| counts.get(place).is_some_and(|count| (2..=4).contains(count));
+        wanted.iter().all(is_there).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
