@@ -24,6 +24,7 @@ fn learn(
     message_id_domain: &str,
     note: impl FnOnce(&mut JoinRow),
 ) -> Result<(), ProcessError> {
+    ctx.trace_field("order_id", order_id);
     let key = join_key(customer_id, order_id);
     let mut row = ctx.get(JOINS, &key)?.map(|row| wire::join_row(&row)).transpose()?.unwrap_or_default();
     if !wire::join(&row).learn(fact) {
