@@ -27,19 +27,19 @@ const GRACE: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Connection {
     /// Address of the mesh: host and port, or a URL
-    #[arg(long, global = true, value_name = "ADDR", default_value = "127.0.0.1:50051")]
+    #[arg(long, global = true, help_heading = "Connection", value_name = "ADDR", default_value = "127.0.0.1:50051")]
     addr: String,
     /// Prints answers as protobuf JSON
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Connection")]
     pub(super) json: bool,
     /// Bearer token for a mesh that wants one
-    #[arg(long, global = true, value_name = "TOKEN", conflicts_with = "token_file")]
+    #[arg(long, global = true, help_heading = "Connection", value_name = "TOKEN", conflicts_with = "token_file")]
     token: Option<String>,
     /// File with the bearer token, which then stands in no list of processes
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = "Connection", value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// Time for the call, such as 500ms or 1m [default: 10s; none for following]
-    #[arg(long, global = true, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, global = true, help_heading = "Connection", value_name = "TIME", value_parser = humantime::parse_duration)]
     deadline: Option<Duration>,
 }
 
