@@ -8,7 +8,7 @@ use event_log::partition_for_key;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::view::View;
-use crate::{CallError, Clock, Command, Committed, StoreId};
+use crate::{CallError, Clock, Command, Committed, StateDigest, StoreId};
 
 /// A position in a task's history: state at or behind it contains everything before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,7 @@ pub(crate) enum Request {
     Execute { command: Command, reply: oneshot::Sender<Result<Committed, CallError>> },
     Read { consistency: Consistency, run: ReadFn },
     Wait { store_key: Vec<u8>, check: WaitFn },
+    Digest { reply: oneshot::Sender<Result<StateDigest, CallError>> },
 }
 
 impl fmt::Debug for Request {
@@ -50,6 +51,7 @@ impl fmt::Debug for Request {
             Self::Execute { command, .. } => f.debug_tuple("Execute").field(&command.name).finish(),
             Self::Read { consistency, .. } => f.debug_tuple("Read").field(consistency).finish(),
             Self::Wait { .. } => f.write_str("Wait"),
+            Self::Digest { .. } => f.write_str("Digest"),
         }
     }
 }
@@ -62,6 +64,7 @@ impl Request {
             Self::Execute { reply, .. } => drop(reply.send(Err(error))),
             Self::Read { run, .. } => run(Err(error)),
             Self::Wait { mut check, .. } => drop(check(Err(error))),
+            Self::Digest { reply } => drop(reply.send(Err(error))),
         }
     }
 }
@@ -135,6 +138,16 @@ impl Handle {
             true
         });
         self.send(Request::Wait { store_key: crate::keys::state_key(store, key), check })?;
+        answer.await.unwrap_or_else(|_| Err(self.stopped()))
+    }
+
+    /// What the task's store holds now, to be compared with [`crate::rebuild`]. Owners and standbys answer.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn digest(&self) -> Result<StateDigest, CallError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Request::Digest { reply })?;
         answer.await.unwrap_or_else(|_| Err(self.stopped()))
     }
 

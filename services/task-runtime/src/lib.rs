@@ -39,6 +39,7 @@ mod standby;
 mod status;
 mod task;
 mod tracer;
+mod verify;
 mod view;
 mod waiters;
 
@@ -64,4 +65,5 @@ pub use snapshot::Announced;
 pub use source::{SOURCE_HEADER, Source};
 pub use status::{RestoreProgress, TaskState, TaskStatus};
 pub use tracer::{NoTracer, SharedTracer, TRACE_HEADER, Tracer, Work};
+pub use verify::{Rebuilt, StateDigest, rebuild, stored};
 pub use view::View;

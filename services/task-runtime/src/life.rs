@@ -213,6 +213,7 @@ async fn idle(seat: &mut Seat, task: Option<Task>, stop: &CancellationToken) -> 
         seat.board.state(TaskState::Suspended);
     }
     tokio::select! {
+        biased;
         () = stop.cancelled() => {}
         () = seat.refuse_all() => {}
     }

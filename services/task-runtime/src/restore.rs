@@ -3,12 +3,14 @@
 //! known when the first commit is computed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use event_log::{Record, SharedLog, TopicPartition};
 use rand::Rng;
 use state_store::{Change, Identity, MemoryStore, Store, Stores};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use crate::batch::Setting;
 use crate::changelog::{Body, Chunk, Entry, OwnerId, Read, encode_claim};
@@ -18,7 +20,7 @@ use crate::metrics::TaskMetrics;
 use crate::outbox::Outbox;
 use crate::owner::{Making, Running, Timers};
 use crate::progress::{Checkpoint, Progress, damaged};
-use crate::snapshot::{Load, Manifest, Restorer, Source};
+use crate::snapshot::{Announced, Load, Manifest, Restorer, Source};
 use crate::status::Board;
 use crate::task::Task;
 use crate::{Clock, Config, TaskError};
@@ -28,6 +30,9 @@ const STORE_FORMAT: u32 = 2;
 
 /// Changes that are gathered before they are applied during a restore.
 const APPLY_CHANGES: usize = 4_096;
+
+/// How often a restore that takes long says how far it is.
+const SAY_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Where stores live.
 #[derive(Clone)]
@@ -63,7 +68,7 @@ impl std::fmt::Debug for Storage {
 }
 
 impl Storage {
-    async fn open(&self, task: &str) -> Result<Box<dyn Store>, TaskError> {
+    pub(crate) async fn open(&self, task: &str) -> Result<Box<dyn Store>, TaskError> {
         match self {
             Self::Memory(make) => Ok(Box::new(make(task))),
             #[cfg(feature = "simulation")]
@@ -105,6 +110,23 @@ struct Opened {
     checkpoint: Checkpoint,
     /// It was found, not restored.
     resumed: bool,
+    restored_from: Option<RestoredFrom>,
+}
+
+/// The snapshot that a store was restored from: of all that were there, the newest that could be used.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RestoredFrom {
+    /// Next entry of the changelog behind it.
+    offset: u64,
+    /// Where the changelog ended before they were looked at.
+    looked_at: u64,
+}
+
+impl RestoredFrom {
+    /// Whether a snapshot, announced by this entry, was there and could not be used. Nobody must rely on it.
+    pub(crate) fn rules_out(self, announced: &Announced, entry: u64) -> bool {
+        entry < self.looked_at && announced.offset > self.offset
+    }
 }
 
 /// What a task is made of.
@@ -125,15 +147,47 @@ pub(crate) struct Plan {
 impl Plan {
     /// Opens the task's store and brings it up to where the changelog ends now.
     pub(crate) async fn open(&mut self) -> Result<Task, TaskError> {
-        let partition =
-            TopicPartition { topic: self.setting.definition.changelog(), partition: self.setting.partition };
-        let changelog = Changelog { log: self.log.clone(), partition, config: self.config.clone() };
-        let begin = tokio::time::Instant::now();
+        let changelog = self.changelog();
+        let begin = Instant::now();
         self.board.loaded(0);
-        let Opened { store, mut checkpoint, resumed } = self.open_store(&changelog).await?;
+        let opened = self.open_store(&changelog).await?;
+        let unpublished = opened.checkpoint.unpublished.clone();
+        let mut task = self.task(opened, changelog)?;
+        task.reload_outbox(&unpublished).await?;
+        let replayed = task.catch_up().await?;
+        let took = begin.elapsed();
+        task.metrics.restored(took);
+        if took > SAY_INTERVAL {
+            tracing::info!(task = %self.name, offset = task.next_offset, replayed, ?took, "task restored");
+        } else {
+            tracing::debug!(task = %self.name, offset = task.next_offset, replayed, ?took, "task restored");
+        }
+        Ok(task)
+    }
+
+    /// The task in an empty store, as far as a snapshot brings it and at most to this offset. It is made to be read.
+    pub(crate) async fn open_before(&mut self, at_most: u64) -> Result<Task, TaskError> {
+        let changelog = self.changelog();
+        let store = self.storage.open(&self.name).await?;
+        let earliest = changelog.earliest().await?.0;
+        let opened = self.restore_store(store, &changelog, earliest, at_most).await?;
+        self.task(opened, changelog)
+    }
+
+    fn changelog(&self) -> Changelog {
+        let topic = self.setting.definition.changelog();
+        let partition = TopicPartition { topic, partition: self.setting.partition };
+        Changelog { log: self.log.clone(), partition, config: self.config.clone() }
+    }
+
+    fn task(&self, opened: Opened, changelog: Changelog) -> Result<Task, TaskError> {
+        let Opened { store, checkpoint, resumed, restored_from } = opened;
         let progress = Progress::load(&*store, checkpoint.stream_time_ms).map_err(TaskError::from_store)?;
         let (service, partition) = (self.setting.definition.service(), self.setting.partition);
-        let mut task = Task {
+        if let Some(newest) = checkpoint.snapshots.last() {
+            self.board.snapshot_at(newest.offset);
+        }
+        Ok(Task {
             name: self.name.clone(),
             config: self.config.clone(),
             setting: self.setting.clone(),
@@ -148,6 +202,7 @@ impl Plan {
             store,
             progress,
             resumed,
+            restored_from,
             chain: checkpoint.chain,
             next_offset: checkpoint.next_offset,
             last_counted: checkpoint.last_counted,
@@ -155,20 +210,12 @@ impl Plan {
             timers: Timers::default(),
             running: Running::default(),
             flush_at: None,
-            snapshots: std::mem::take(&mut checkpoint.snapshots),
+            snapshots: checkpoint.snapshots,
             bytes_since: checkpoint.bytes_since,
             making: Making::default(),
             snapshot_permits: self.snapshot_permits.clone(),
             blocks: self.storage.blocks(),
-        };
-        if let Some(newest) = task.snapshots.last() {
-            task.board.snapshot_at(newest.offset);
-        }
-        task.reload_outbox(&checkpoint.unpublished).await?;
-        let replayed = task.catch_up().await?;
-        task.metrics.restored(begin.elapsed());
-        tracing::debug!(task = %self.name, offset = task.next_offset, replayed, took = ?begin.elapsed(), "task restored");
-        Ok(task)
+        })
     }
 
     /// A store that is a prefix of this changelog: the local one if it is, otherwise the newest snapshot, otherwise an empty
@@ -182,7 +229,7 @@ impl Plan {
                     return Err(changelog.regressed(checkpoint.next_offset, latest));
                 }
                 if self.belongs(&checkpoint, changelog, earliest).await? {
-                    return Ok(Opened { store, checkpoint, resumed: true });
+                    return Ok(Opened { store, checkpoint, resumed: true, restored_from: None });
                 }
             }
             tracing::warn!(task = %self.name, "the local store is not of this changelog and is rebuilt");
@@ -190,15 +237,26 @@ impl Plan {
             self.storage.wipe(&self.name)?;
             store = self.storage.open(&self.name).await?;
         }
-        let (store, loaded) = self.load_snapshot(store, changelog, earliest, latest).await?;
-        if let Some(checkpoint) = loaded {
-            return Ok(Opened { store, checkpoint, resumed: false });
+        self.restore_store(store, changelog, earliest, u64::MAX).await
+    }
+
+    /// Fills an empty store with the newest snapshot that ends at `at_most` or before, if there is one.
+    async fn restore_store(
+        &self,
+        store: Box<dyn Store>,
+        changelog: &Changelog,
+        earliest: u64,
+        at_most: u64,
+    ) -> Result<Opened, TaskError> {
+        let (store, loaded) = self.load_snapshot(store, changelog, earliest, at_most).await?;
+        if let Some((checkpoint, restored_from)) = loaded {
+            return Ok(Opened { store, checkpoint, resumed: false, restored_from: Some(restored_from) });
         }
         if earliest > 0 {
             let (partition, earliest) = (changelog.partition.clone(), event_log::Offset(earliest));
             return Err(TaskError::Trimmed { partition, earliest, position: event_log::Offset::ZERO });
         }
-        Ok(Opened { store, checkpoint: Checkpoint::default(), resumed: false })
+        Ok(Opened { store, checkpoint: Checkpoint::default(), resumed: false, restored_from: None })
     }
 
     /// Loads the newest snapshot that is complete and of this changelog.
@@ -207,19 +265,21 @@ impl Plan {
         mut store: Box<dyn Store>,
         changelog: &Changelog,
         earliest: u64,
-        latest: u64,
-    ) -> Result<(Box<dyn Store>, Option<Checkpoint>), TaskError> {
+        at_most: u64,
+    ) -> Result<(Box<dyn Store>, Option<(Checkpoint, RestoredFrom)>), TaskError> {
         let topic = self.setting.definition.snapshots();
         let partition = TopicPartition { topic, partition: self.setting.partition };
         let source = Source { log: self.log.clone(), partition, config: self.config.clone() };
+        // What a commit before this one's end announces has been complete since then.
+        let looked_at = changelog.latest().await?.0;
         let mut restorer = Restorer::begin(source.clone()).await?;
         while let Some((at, manifest)) = restorer.next().await? {
             let Manifest { offset, rows, last_counted, .. } = manifest;
-            if !self.is_of(&manifest, changelog, earliest).await? {
+            if offset > at_most || !self.is_of(&manifest, changelog, earliest).await? {
                 tracing::debug!(task = %self.name, offset, "a snapshot is not of this changelog, or too old");
                 continue;
             }
-            let behind = latest.saturating_sub(offset);
+            let behind = changelog.latest().await?.0.min(at_most).saturating_sub(offset);
             let board = &self.board;
             let progress = |done: u64| board.restoring(done, rows + behind);
             progress(0);
@@ -229,7 +289,8 @@ impl Plan {
                 Load::Done(checkpoint) => {
                     tracing::info!(task = %self.name, offset, rows, last_counted, behind, "snapshot loaded");
                     self.board.loaded(rows);
-                    return Ok((store, Some(checkpoint)));
+                    let restored_from = RestoredFrom { offset, looked_at };
+                    return Ok((store, Some((checkpoint, restored_from))));
                 }
                 Load::Damaged(reason) => {
                     tracing::error!(task = %self.name, offset, reason, "a snapshot cannot be used, an older one is tried");
@@ -322,8 +383,9 @@ impl Task {
     }
 
     /// Applies the entries up to `upto`, in few large steps.
-    async fn replay(&mut self, upto: u64) -> Result<(), TaskError> {
+    pub(crate) async fn replay(&mut self, upto: u64) -> Result<(), TaskError> {
         let (from, mut changes) = (self.next_offset, Vec::new());
+        let mut said = Instant::now();
         let mut backoff = Backoff::new(&self.config);
         while self.next_offset < upto {
             let entries = match self.changelog.read_some(self.next_offset).await {
@@ -345,6 +407,10 @@ impl Task {
             }
             self.board.restoring(self.next_offset - from, upto - from);
             self.metrics.restoring(upto.saturating_sub(self.next_offset));
+            if said.elapsed() > SAY_INTERVAL {
+                said = Instant::now();
+                tracing::info!(task = %self.name, offset = self.next_offset, upto, "restoring");
+            }
         }
         self.apply_replayed(&mut changes)
     }
@@ -387,7 +453,7 @@ impl Task {
                 changes.append(&mut body.changes);
                 self.outbox.absorb(&mut body, begins, offset, hash, &self.progress);
                 self.last_counted = Some(offset);
-                body.snapshot.take().into_iter().for_each(|announced| self.note_snapshot(announced));
+                body.snapshot.take().into_iter().for_each(|announced| self.note_snapshot(announced, offset));
             }
             Read::Claimed => {
                 self.partial_from = None;

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use crate::role::Order;
 use crate::status::{Board, Changes};
-use crate::{Clock, Role, TaskState, TaskStatus};
+use crate::{Clock, RestoreProgress, Role, TaskState, TaskStatus};
 
 /// One task, as the roster knows it.
 #[derive(Debug)]
@@ -53,6 +53,13 @@ impl Roster {
     #[must_use]
     pub fn status_of(&self, service: &str, partition: u32) -> Option<TaskStatus> {
         Some(self.entry(service, partition)?.board.status(self.clock.now_ms()))
+    }
+
+    /// How far all restores that are under way have come together; none if there are none. For people: looked at now and then.
+    #[must_use]
+    pub fn restoring(&self) -> Option<RestoreProgress> {
+        let under_way = self.status().into_iter().filter_map(|status| status.restore);
+        under_way.reduce(|a, b| RestoreProgress { done: a.done + b.done, of: a.of + b.of })
     }
 
     /// Changes its value whenever the role, the state, the epoch or the owner of a task here is another than before.

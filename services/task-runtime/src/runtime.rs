@@ -64,7 +64,7 @@ impl Start {
     }
 }
 
-struct Spawn {
+pub(crate) struct Spawn {
     setting: Setting,
     name: Arc<str>,
     seat: Seat,
@@ -72,7 +72,12 @@ struct Spawn {
 
 impl Spawn {
     /// One task with everything that reaches it: how it is called, and how the roster knows it.
-    fn new(start: &Start, definition: &Definition, partition: u32, changes: &Changes) -> (Self, Handle, Entry) {
+    pub(crate) fn new(
+        start: &Start,
+        definition: &Definition,
+        partition: u32,
+        changes: &Changes,
+    ) -> (Self, Handle, Entry) {
         let service = definition.service();
         let role = start.assignment.initial();
         let setting = Setting::new(definition.clone(), partition, start.partitions, &start.config);
@@ -86,7 +91,7 @@ impl Spawn {
         (Self { setting, name, seat: Seat { service, partition, inbox, orders, board } }, handle, entry)
     }
 
-    fn plan(&self, start: &Start, permits: &Arc<Semaphore>, random: Box<dyn FnMut() -> u64>) -> Plan {
+    pub(crate) fn plan(&self, start: &Start, permits: &Arc<Semaphore>, random: Box<dyn FnMut() -> u64>) -> Plan {
         Plan {
             name: self.name.clone(),
             instance: start.instance.clone(),

@@ -13,7 +13,7 @@ use crate::handle::{Position, ReadFn, Request};
 use crate::land::Followed;
 use crate::task::Task;
 use crate::view::View;
-use crate::{CallError, Consistency, TaskError, TaskState};
+use crate::{CallError, Consistency, Role, TaskError, TaskState};
 
 /// What a read waits for.
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +52,7 @@ impl Task {
         inbox: &mut mpsc::Receiver<Request>,
         stop: &CancellationToken,
     ) -> Result<(), TaskError> {
+        self.board.applied(self.next_offset);
         self.board.state(TaskState::Running);
         let mut following = Following::default();
         let result = self.follow_log(&mut following, inbox, stop).await;
@@ -132,12 +133,17 @@ impl Task {
     }
 
     fn receive_standing_by(&mut self, request: Request, following: &mut Following) {
-        let Request::Read { consistency, run } = request else { return request.refuse(self.not_owner()) };
+        let (consistency, run) = match request {
+            Request::Read { consistency, run } => (consistency, run),
+            Request::Digest { reply } => return drop(reply.send(self.digest(Role::Standby))),
+            other => return other.refuse(self.not_owner()),
+        };
         let at = self.position();
         let need = match consistency {
             Consistency::Strong => return run(Err(self.not_owner())),
             Consistency::Eventual => Need::Offset(0),
-            Consistency::AtLeast(bound) if bound.incarnation != at.incarnation => {
+            // Before the first claim has been read, no position is foreign yet.
+            Consistency::AtLeast(bound) if at.incarnation != 0 && bound.incarnation != at.incarnation => {
                 return run(Err(CallError::ForeignPosition));
             }
             Consistency::AtLeast(bound) => Need::Offset(bound.offset),

@@ -15,6 +15,7 @@ use crate::metrics::TaskMetrics;
 use crate::outbox::Outbox;
 use crate::owner::{Making, Running, Timers};
 use crate::progress::{Checkpoint, Progress};
+use crate::restore::RestoredFrom;
 use crate::snapshot::Announced;
 use crate::status::Board;
 use crate::view::View;
@@ -43,6 +44,7 @@ pub(crate) struct Task {
     pub(crate) last_counted: Option<u64>,
     /// The state began with a store, not with the first entry of the changelog.
     pub(crate) resumed: bool,
+    pub(crate) restored_from: Option<RestoredFrom>,
     /// First part of a commit whose other parts have not been read yet.
     pub(crate) partial_from: Option<u64>,
     pub(crate) outbox: Outbox,
@@ -86,9 +88,10 @@ impl Task {
         View::new(&*self.store)
     }
 
-    /// A commit that counts has announced a snapshot.
-    pub(crate) fn note_snapshot(&mut self, announced: Announced) {
-        if self.snapshots.last().is_some_and(|newest| newest.offset >= announced.offset) {
+    /// A commit that counts, which ends with this entry, has announced a snapshot.
+    pub(crate) fn note_snapshot(&mut self, announced: Announced, entry: u64) {
+        let is_known = self.snapshots.last().is_some_and(|newest| newest.offset >= announced.offset);
+        if is_known || self.restored_from.is_some_and(|from| from.rules_out(&announced, entry)) {
             return;
         }
         self.board.snapshot_at(announced.offset);

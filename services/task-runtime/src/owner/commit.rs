@@ -204,6 +204,7 @@ impl Task {
             }
             Activity::Read(entries) => self.follow(entries)?,
         }
+        self.board.applied(self.next_offset);
         self.serve_held();
         self.start_check();
         Ok(())
@@ -256,11 +257,10 @@ impl Task {
         self.outbox.absorb(&mut body, first, last, body_hash, &self.progress);
         self.last_counted = Some(last);
         let announces = announced.is_some();
-        announced.into_iter().for_each(|announced| self.note_snapshot(announced));
+        announced.into_iter().for_each(|announced| self.note_snapshot(announced, last));
         self.store.apply(&changes, &self.checkpoint().encode()).map_err(TaskError::from_store)?;
         self.timers.absorb(&changes[..own]);
         self.wake(&changes[..own]);
-        self.board.applied(self.next_offset);
         self.flush_in_time();
         if announces {
             self.start_trim();

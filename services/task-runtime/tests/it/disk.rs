@@ -61,7 +61,9 @@ impl Store for OnDisk {
         sorted: Box<dyn Iterator<Item = Result<Pair, Error>> + '_>,
         checkpoint: &[u8],
     ) -> Result<(), Error> {
-        self.0.lock().unwrap().bulk_load(sorted, checkpoint)
+        self.0.lock().unwrap().bulk_load(sorted, checkpoint)?;
+        self.1 = Some(Bytes::copy_from_slice(checkpoint));
+        Ok(())
     }
 
     fn checkpoint(&self) -> Option<&[u8]> {

@@ -36,6 +36,8 @@ pub(crate) struct Log {
     slow: Arc<AtomicBool>,
     /// Whether the log is away.
     away: Arc<AtomicBool>,
+    /// A topic that takes nothing.
+    refused: Arc<Mutex<Option<&'static str>>>,
     hooks: Arc<Mutex<VecDeque<(&'static str, Hook)>>>,
 }
 
@@ -53,6 +55,7 @@ impl Log {
             begin: Instant::now(),
             slow: Arc::default(),
             away: Arc::default(),
+            refused: Arc::default(),
             hooks: Arc::default(),
         };
         for spec in topics(std::slice::from_ref(definition), 1) {
@@ -66,13 +69,31 @@ impl Log {
         self.slow.store(true, Ordering::Relaxed);
     }
 
-    /// From now on nobody learns where the log ends.
+    /// The same log over a connection that fails on its own.
+    pub(crate) fn elsewhere(&self) -> Self {
+        Self { away: Arc::default(), ..self.clone() }
+    }
+
+    /// From now on this topic takes nothing; or all do again.
+    pub(crate) fn refuse(&self, topic: Option<&'static str>) {
+        *self.refused.lock().unwrap() = topic;
+    }
+
+    /// From now on nobody learns what stands in the log.
     pub(crate) fn hang_up(&self) {
         self.away.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn answer_again(&self) {
         self.away.store(false, Ordering::Relaxed);
+    }
+
+    async fn answer(&self) -> Result<(), Error> {
+        if !self.away.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        Err(Error::Unavailable("it was told to be away".to_owned()))
     }
 
     /// Does this just before the next append to a topic.
@@ -310,6 +331,9 @@ impl EventLog for Log {
         if let Some((_, hook)) = hook {
             hook(&self.memory);
         }
+        if self.refused.lock().unwrap().is_some_and(|refused| refused == partition.topic.as_str()) {
+            return Err(Error::Unavailable("it was told to refuse".to_owned()));
+        }
         if self.slow.load(Ordering::Relaxed) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -317,6 +341,7 @@ impl EventLog for Log {
     }
 
     async fn fetch(&self, from: &[FetchFrom], limits: FetchLimits) -> Result<Vec<Fetched>, Error> {
+        self.answer().await?;
         self.memory.fetch(from, limits).await
     }
 
@@ -325,10 +350,7 @@ impl EventLog for Log {
     }
 
     async fn latest(&self, partition: &TopicPartition) -> Result<Offset, Error> {
-        if self.away.load(Ordering::Relaxed) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-            return Err(Error::Unavailable("it was told to be away".to_owned()));
-        }
+        self.answer().await?;
         self.memory.latest(partition).await
     }
 

@@ -8,4 +8,6 @@ mod fixture;
 mod losses;
 mod receiving;
 mod roles;
+mod snapshots;
 mod takeover;
+mod verify;
