@@ -130,6 +130,10 @@ impl Client {
         let patience = self.patience();
         match timeout(patience, life.handle.execute(command)).await {
             Err(_) | Ok(Err(CallError::Stopped { .. })) => Try::Unknown,
+            // Nothing happened, and somebody else is to be asked.
+            Ok(Err(CallError::NotOwner { .. } | CallError::Moving { .. })) => {
+                Try::Refused(CallError::Overloaded { task: String::new() })
+            }
             Ok(Err(error)) => Try::Refused(error),
             Ok(Ok(committed)) => Try::Answered(committed),
         }
@@ -310,7 +314,12 @@ impl Client {
                     self.note(format_args!("sees {effect:?} arrive"));
                     return;
                 }
-                Ok(Err(CallError::Stopped { .. } | CallError::Overloaded { .. })) => {}
+                Ok(Err(
+                    CallError::Stopped { .. }
+                    | CallError::Overloaded { .. }
+                    | CallError::NotOwner { .. }
+                    | CallError::Moving { .. },
+                )) => {}
                 Ok(Err(error)) => return self.unexpected("wait", &error),
                 Err(_) if healed => self.check_not_overlooked(task, &life, &effect),
                 Err(_) => {}

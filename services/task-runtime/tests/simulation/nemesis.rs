@@ -99,7 +99,7 @@ fn strike(world: &Rc<World>, blow: Blow) {
             if let Some(owner) = world.owner_of(task) {
                 world.shared.count("handover");
                 world.assign(task, process);
-                world.stop(&owner);
+                world.release(&owner);
                 let (world, wait) = (world.clone(), world.dice(|dice| dice.millis(1, 300)));
                 tokio::task::spawn_local(async move {
                     sleep(wait).await;

@@ -64,6 +64,8 @@ pub(crate) struct Profile {
     /// Whether requests are forgotten while the run lasts.
     pub(crate) forgetful: bool,
     pub(crate) skew_max_ms: u64,
+    /// Whether tasks are given roles while they run, with standbys; otherwise each life is an owner's.
+    pub(crate) managed: bool,
     pub(crate) config: Config,
 }
 
@@ -87,6 +89,7 @@ impl Profile {
             loss,
             forgetful,
             skew_max_ms: dice.pick(&[0, 10, 1_500]),
+            managed: dice.permille(500),
             config: config(dice, forgetful, shortcut),
         }
     }

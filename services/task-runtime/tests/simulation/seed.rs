@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event_log::TopicPartition;
-use task_runtime::{Consistency, Shortcut};
+use task_runtime::{Consistency, Role, Shortcut};
 use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -57,8 +57,8 @@ pub(crate) fn run(seed: u64, shortcut: Shortcut, print: bool) -> Outcome {
 }
 
 async fn play(world: &Rc<World>, dice: &mut Dice) {
-    for task in all_tasks() {
-        world.start(task, world.assigned(task));
+    for process in 0..world.shared.profile.processes {
+        world.boot(process);
     }
     let crasher = tokio::task::spawn_local(nemesis::crash_on_request(world.clone()));
     let mut jobs: Vec<JoinHandle<()>> = Vec::new();
@@ -194,9 +194,32 @@ async fn rebuild(world: &Rc<World>) -> Verdict {
         if digest(owner) != digest(fresh) {
             return fail("rebuild", format!("the store of {} at p{owner} differs from its changelog", name(task)));
         }
+        if world.shared.profile.managed {
+            stand_by(world, task, fresh).await?;
+        }
     }
     world.end();
     stopped(world).await
+}
+
+/// A standby that has read as far as the owner holds the same.
+async fn stand_by(world: &Rc<World>, task: TaskKey, owner: usize) -> Verdict {
+    let process = world.dice(|dice| dice.index(owner));
+    world.start_as(task, process, Role::Standby);
+    let digest = |process: usize| world.processes[process].disks.digest(&name(task));
+    let until = Instant::now() + DRAIN_MAX;
+    while Instant::now() < until {
+        let lives = world.life_at(task, process).zip(world.life_at(task, owner));
+        let both = lives.map(|(standby, owner)| (standby.status(), owner.status()));
+        if both.is_some_and(|(standby, owner)| standby.is_warm() && standby.applied_offset == owner.applied_offset) {
+            if digest(process) == digest(owner) {
+                return Ok(());
+            }
+            return fail("standby", format!("{} at p{process} holds something else than its owner", name(task)));
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    fail("standby", format!("{} at p{process} does not come to where its owner is", name(task)))
 }
 
 async fn stopped(world: &World) -> Verdict {

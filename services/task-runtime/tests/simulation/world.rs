@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event_log::{EventLog, SharedLog};
-use task_runtime::{Clock, Handle, Start, Storage, TaskError, simulated, topics};
+use task_runtime::{Assignment, Clock, Handle, Role, Roster, Start, Storage, TaskError, TaskStatus, simulated, topics};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +33,7 @@ pub(crate) struct Running {
     pub(crate) task: TaskKey,
     pub(crate) process: usize,
     pub(crate) handle: Handle,
+    roster: Roster,
     shutdown: CancellationToken,
     grip: Arc<Grip>,
     id: u64,
@@ -58,6 +59,16 @@ pub(crate) fn all_tasks() -> impl Iterator<Item = TaskKey> {
 
 pub(crate) fn name(task: TaskKey) -> String {
     format!("{}/{}", mesh::SERVICES[task.0], task.1)
+}
+
+impl Running {
+    fn assign(&self, role: Role) {
+        assert!(self.roster.assign(mesh::SERVICES[self.task.0], self.task.1, role), "its roster knows it");
+    }
+
+    pub(crate) fn status(&self) -> TaskStatus {
+        self.roster.status().swap_remove(0)
+    }
 }
 
 impl World {
@@ -129,31 +140,47 @@ impl World {
         self.given_up.borrow().contains(&task)
     }
 
-    /// Starts a task at a process, unless it runs there already or the process is down.
+    /// Has a task claimed at a process, unless the process is down.
     pub(crate) fn start(self: &Rc<Self>, task: TaskKey, process: usize) {
+        self.start_as(task, process, Role::Active);
+    }
+
+    /// Gives a task a role at a process, unless the process is down. Where tasks are not managed there is one role, and a life
+    /// that is there already is left alone.
+    pub(crate) fn start_as(self: &Rc<Self>, task: TaskKey, process: usize, role: Role) {
         let at = &self.processes[process];
-        let running = self.lives.borrow().iter().any(|life| life.task == task && life.process == process);
-        if running || !at.up.get() || self.ending.get() || self.has_given_up(task) {
+        let managed = self.shared.profile.managed;
+        if !at.up.get() || self.ending.get() || self.has_given_up(task) {
+            return;
+        }
+        if let Some(life) = self.life_at(task, process) {
+            if managed {
+                life.assign(role);
+            }
             return;
         }
         let start = Start {
             config: self.shared.profile.config.clone(),
             clock: at.clock.clone(),
             instance: format!("p{process}"),
+            assignment: if managed { Assignment::Managed(role) } else { Assignment::Alone },
             ..Start::new(at.log.clone(), Storage::Simulated(at.disks.clone()), PARTITIONS)
         };
         let shutdown = CancellationToken::new();
         let mut numbers = self.dice(Dice::fork);
         let random = Box::new(move || numbers.next_u64());
-        let (handle, _, future) = simulated(&start, &mesh::definition(task.0), task.1, shutdown.clone(), random);
+        let (handle, roster, future) = simulated(&start, &mesh::definition(task.0), task.1, shutdown.clone(), random);
         let (life, grip) = Life::new(future);
         if at.frozen.get() {
             grip.freeze();
         }
         let id = self.next_life.replace(self.next_life.get() + 1);
-        self.shared.note(format_args!("{} starts at p{process} as {id}", name(task)));
-        let running = Rc::new(Running { task, process, handle, shutdown, grip, id });
+        self.shared.note(format_args!("{} starts at p{process} as {id}, {}", name(task), role.name()));
+        let running = Rc::new(Running { task, process, handle, roster, shutdown, grip, id });
         self.lives.borrow_mut().push(running.clone());
+        if managed {
+            tokio::task::spawn_local(self.clone().reappoint(running.clone()));
+        }
         let world = self.clone();
         let job = tokio::task::spawn_local(life);
         tokio::task::spawn_local(async move {
@@ -161,6 +188,39 @@ impl World {
             world.lives.borrow_mut().retain(|life| life.id != running.id);
             world.ended(&running, end).await;
         });
+    }
+
+    /// As membership does: whoever is meant to own a task and finds itself a standby is told again, after a while.
+    async fn reappoint(self: Rc<Self>, life: Rc<Running>) {
+        let mut changes = life.roster.watch();
+        while changes.changed().await.is_ok() && self.lives.borrow().iter().any(|other| other.id == life.id) {
+            let is_meant = || self.assigned(life.task) == life.process && life.status().is_warm();
+            if is_meant() {
+                self.shared.count("stands by and should own");
+                let pause = self.dice(|dice| dice.millis(30, 400));
+                sleep(pause).await;
+                if is_meant() && !self.ending.get() {
+                    life.assign(Role::Active);
+                }
+            }
+        }
+    }
+
+    /// Some tasks that the process does not own are kept warm there.
+    fn keep_warm(self: &Rc<Self>, process: usize) {
+        if !self.shared.profile.managed {
+            return;
+        }
+        for task in all_tasks().filter(|task| self.assigned(*task) != process) {
+            if self.dice(|dice| dice.permille(500)) {
+                self.shared.count("standby");
+                self.start_as(task, process, Role::Standby);
+            }
+        }
+    }
+
+    pub(crate) fn life_at(&self, task: TaskKey, process: usize) -> Option<Rc<Running>> {
+        self.lives.borrow().iter().find(|life| life.task == task && life.process == process).cloned()
     }
 
     async fn ended(self: &Rc<Self>, life: &Running, end: Result<End, tokio::task::JoinError>) {
@@ -235,6 +295,9 @@ impl World {
         for task in self.tasks_assigned_to(process) {
             self.start(task, process);
         }
+        if process < self.shared.profile.processes {
+            self.keep_warm(process);
+        }
     }
 
     /// Nothing in the process moves until it is thawed.
@@ -276,6 +339,16 @@ impl World {
     pub(crate) fn stop(&self, life: &Running) {
         self.shared.note(format_args!("{} at p{} is asked to stop", name(life.task), life.process));
         life.shutdown.cancel();
+    }
+
+    /// The owner of a task is asked to give it up: its process lets it go on as a standby or not at all, or ends it.
+    pub(crate) fn release(&self, life: &Running) {
+        if !self.shared.profile.managed || self.dice(|dice| dice.permille(300)) {
+            return self.stop(life);
+        }
+        let role = self.dice(|dice| dice.pick(&[Role::Standby, Role::Idle]));
+        self.shared.note(format_args!("{} at p{} is made {}", name(life.task), life.process, role.name()));
+        life.assign(role);
     }
 
     pub(crate) fn kill(&self, life: &Running) {
