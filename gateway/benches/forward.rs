@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use gateway::{Config, Gateway, LocalOwner, NoOwner, Owner, Owners, Setup, Upstream};
+use gateway::{Claim, Config, Current, Gateway, LocalOwner, NoOwner, Owner, Owners, Setup, Upstream};
 use http::{HeaderMap, HeaderValue, Request, Response, Uri};
 use http_body_util::{BodyExt, Full};
 use prost::Message;
@@ -104,8 +104,12 @@ impl Owners for OneUpstream {
         u32::from(key.first().copied().unwrap_or_default()) % 8
     }
 
-    fn owner(&self, _: &str, _: u32) -> Result<Owner, NoOwner> {
-        Ok(Owner::Remote(self.0.clone()))
+    fn owner(&self, _: &str, _: u32) -> Result<Current, NoOwner> {
+        Ok(Current { owner: Owner::Remote(self.0.clone()), claim: Claim { instance: "backend".into(), epoch: 1 } })
+    }
+
+    fn changes(&self) -> tokio::sync::watch::Receiver<u64> {
+        tokio::sync::watch::Sender::new(0).subscribe()
     }
 }
 
@@ -128,11 +132,13 @@ fn bare_host(backend: Uri) -> Peer {
 
 fn gateway(backend: Uri) -> Peer {
     Peer::start("gateway", |listener| async move {
+        let address = backend.authority().unwrap().as_str();
+        let upstream = Upstream::new(&service_host::Dialer::plain(), address, 1).unwrap();
         let setup = Setup {
             config: Config::default(),
             message_bytes_max: 1 << 20,
             descriptors: proto::FILE_DESCRIPTOR_SET,
-            owners: Arc::new(OneUpstream(Upstream::new(backend, 1))),
+            owners: Arc::new(OneUpstream(upstream)),
             operations: LocalOwner::new(tower::service_fn(answer)),
             draining: CancellationToken::new(),
         };

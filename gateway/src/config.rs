@@ -19,6 +19,9 @@ pub struct Config {
     pub drain_grace: Duration,
     /// How often a call that may be repeated is tried at most, the first time included.
     pub tries_max: u32,
+    /// How long a call waits at the most for a partition to get an owner; its deadline may end the wait earlier.
+    #[serde(with = "humantime_serde")]
+    pub takeover_wait: Duration,
     /// Repeated tries in per cent of all calls, in the last ten seconds; a few each second are always allowed.
     pub retry_percent: u32,
     /// Bytes of one page of a list. Clients take 4 MiB at most unless they are told otherwise.
@@ -34,6 +37,7 @@ impl Default for Config {
             deadline: Duration::from_secs(30),
             drain_grace: Duration::from_secs(1),
             tries_max: 4,
+            takeover_wait: Duration::from_secs(30),
             retry_percent: 10,
             page_bytes_max: 3 * 1024 * 1024,
             connections_per_upstream: 2,

@@ -1,8 +1,12 @@
 //! Sends a call to the owner of its partition, and again when that is safe, wanted and affordable.
 //!
-//! Safe: the call changes nothing, or carries a `request_id`, or never left. Wanted: the owner said UNAVAILABLE and when to
-//! come back, or could not be reached. Affordable: within the deadline, a few times, and within a share of all calls, so
-//! that retries never become the load that keeps an owner down.
+//! An owner that moves is waited for, as long as the caller's deadline allows: the call goes out again once there is
+//! another one, or the same one is back. That costs nobody anything, so that it is not limited otherwise. What an owner that
+//! is there refuses for the moment is tried again a few times, within a share of all calls, so that retries never become
+//! the load that keeps it down.
+//!
+//! Always: a call that may have had an effect goes out again only if it changes nothing or carries a `request_id`. A call
+//! goes to who is known to be the owner, never to who might be.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,14 +15,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, Version};
 use service_host::{Code, Problem};
+use tokio::time::Instant;
 use tonic::Status;
 use tonic::body::Body;
 use tower::retry::budget::{Budget, TpsBudget};
 
 use crate::deadline::Deadline;
 use crate::message::{framed, refusal};
+use crate::owners::{Claim, Current, Hint, NoOwner, Owner};
 use crate::table::Method;
-use crate::upstream::OWNER_UNREACHABLE;
 use crate::{Config, Owners};
 
 /// Over which time the share of retries is reckoned.
@@ -27,6 +32,10 @@ const BUDGET_WINDOW: Duration = Duration::from_secs(10);
 const BUDGET_PER_SECOND: u32 = 10;
 /// Wait before the second try when the way to the owner broke: it is doubled for each further one.
 const RECONNECT: Duration = Duration::from_millis(50);
+/// How long a partition without owner is left alone unless something is heard of it.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// Hints that are followed at once. More of them are two instances that each name the other.
+const HOPS_MAX: u32 = 3;
 /// Longest wait between two tries.
 const WAIT_MAX: Duration = Duration::from_secs(2);
 
@@ -40,6 +49,22 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) deadline: Deadline,
     /// Having it twice is like having it once.
     pub(crate) repeatable: bool,
+    /// A read that says it needs no owner.
+    pub(crate) may_be_stale: bool,
+}
+
+/// What came of one try.
+enum Outcome {
+    /// This is the answer.
+    Final(Result<Response<Body>, Problem>),
+    /// The owner asks to come back, and may do so.
+    Later(Response<Body>, Duration),
+    /// The partition moves. Nothing happened, or it does no harm to ask again. Look in that time, or when something is heard.
+    Moving(Result<Response<Body>, Problem>, Duration),
+    /// Nothing happened; the owner is said to be another one.
+    Elsewhere,
+    /// The owner of this claim is not there. Nothing happened, or it does no harm to ask again.
+    Gone(Claim),
 }
 
 /// The way to the owners.
@@ -47,6 +72,7 @@ pub(crate) struct Forward {
     owners: Arc<dyn Owners>,
     budget: TpsBudget,
     tries_max: u32,
+    takeover_wait: Duration,
 }
 
 impl fmt::Debug for Forward {
@@ -60,7 +86,7 @@ impl Forward {
         #[expect(clippy::cast_precision_loss, reason = "at most 1000 by the check of the configuration")]
         let share = config.retry_percent as f32 / 100.0;
         let budget = TpsBudget::new(BUDGET_WINDOW, BUDGET_PER_SECOND, share);
-        Self { owners, budget, tries_max: config.tries_max }
+        Self { owners, budget, tries_max: config.tries_max, takeover_wait: config.takeover_wait }
     }
 
     pub(crate) fn owners(&self) -> &dyn Owners {
@@ -73,51 +99,158 @@ impl Forward {
     /// What kept the call from being answered.
     pub(crate) async fn send(&self, call: &Outgoing<'_>, partition: u32) -> Result<Response<Body>, Problem> {
         self.budget.deposit();
-        let mut tries = 1;
+        let patience = Instant::now() + self.takeover_wait;
+        let mut changes = self.owners.changes();
+        let (mut tries, mut hops) = (1, 0);
+        let mut gone: Option<(Claim, u32)> = None;
         loop {
-            let (answer, is_safe) = self.send_once(call, partition).await;
-            let Some(wait) = answer.as_ref().map_or_else(wait_after, wait_asked) else { return answer };
-            let wait =
-                wait.saturating_mul(1 << (tries - 1).min(10)).min(WAIT_MAX).mul_f32(rand::random_range(0.75..1.25));
-            let is_worth_it = is_safe && tries < self.tries_max && call.deadline.allows(wait);
-            if !is_worth_it || !self.budget.withdraw() {
+            changes.borrow_and_update();
+            let (answer, wait) = match self.try_once(call, partition).await {
+                Outcome::Final(answer) => return answer,
+                Outcome::Later(answer, wait) => {
+                    let wait = jittered(wait.saturating_mul(1 << (tries - 1).min(10)));
+                    let is_worth_it = call.repeatable && tries < self.tries_max && call.deadline.allows(wait);
+                    if !is_worth_it || !self.budget.withdraw() {
+                        return Ok(answer);
+                    }
+                    tokio::time::sleep(wait).await;
+                    call.method.retries.increment(1);
+                    tries += 1;
+                    continue;
+                }
+                Outcome::Moving(answer, wait) => (answer, jittered(wait)),
+                Outcome::Elsewhere => {
+                    hops += 1;
+                    let wait = if hops <= HOPS_MAX { Duration::ZERO } else { LOOK_AGAIN };
+                    (Err(self.rebalancing(call, partition)), wait)
+                }
+                Outcome::Gone(claim) => {
+                    let times = match &gone {
+                        Some((same, times)) if *same == claim => times + 1,
+                        _ => 1,
+                    };
+                    gone = Some((claim, times));
+                    if times >= self.tries_max {
+                        return Err(Problem::owner_unreachable());
+                    }
+                    (Err(Problem::owner_unreachable()), jittered(RECONNECT.saturating_mul(1 << (times - 1).min(10))))
+                }
+            };
+            if !call.deadline.allows(wait) || Instant::now() + wait > patience {
                 return answer;
             }
-            tokio::time::sleep(wait).await;
+            tokio::select! {
+                heard = changes.changed() => if heard.is_err() {
+                    tokio::time::sleep(wait).await;
+                },
+                () = tokio::time::sleep(wait) => {}
+            }
             call.method.retries.increment(1);
-            tries += 1;
         }
     }
 
-    /// One try, and whether another is safe after it.
-    async fn send_once(&self, call: &Outgoing<'_>, partition: u32) -> (Result<Response<Body>, Problem>, bool) {
-        let Ok(owner) = self.owners.owner(&call.method.role, partition) else {
-            return (Err(Problem::rebalancing(&call.method.role, partition)), true);
+    async fn try_once(&self, call: &Outgoing<'_>, partition: u32) -> Outcome {
+        let Current { owner, claim } = match self.owners.owner(&call.method.role, partition) {
+            Ok(current) => current,
+            Err(NoOwner) => {
+                return match self.ask_standbys(call, partition).await {
+                    Some(answer) => Outcome::Final(Ok(answer)),
+                    None => Outcome::Moving(Err(self.rebalancing(call, partition)), LOOK_AGAIN),
+                };
+            }
         };
-        let mut request = Request::new(framed(call.frame.clone()));
-        *request.method_mut() = http::Method::POST;
-        *request.uri_mut() = call.method.uri.clone();
-        *request.version_mut() = Version::HTTP_2;
-        *request.headers_mut() = call.headers.clone();
-        if let Err(late) = call.deadline.pass_on(request.headers_mut()) {
-            return (Err(late), false);
+        let request = match request(call) {
+            Ok(request) => request,
+            Err(late) => return Outcome::Final(Err(late)),
+        };
+        match owner.call(request).await {
+            Ok(answer) => self.weigh(call, partition, answer),
+            Err(broken) => {
+                self.owners.unreachable(&claim);
+                if call.repeatable || broken.never_left {
+                    return Outcome::Gone(claim);
+                }
+                Outcome::Final(Err(broken.into()))
+            }
         }
-        (owner.call(request).await, call.repeatable)
+    }
+
+    /// What an answer means for the call.
+    fn weigh(&self, call: &Outgoing<'_>, partition: u32, answer: Response<Body>) -> Outcome {
+        let Some(refusal) = refused(&answer) else { return Outcome::Final(Ok(answer)) };
+        match (refusal.code, &*refusal.reason, refusal.retry_after) {
+            (Code::FailedPrecondition, NOT_OWNER, _) => match hint(&refusal) {
+                Some(hint) => {
+                    self.owners.heed(&call.method.role, partition, &hint);
+                    Outcome::Elsewhere
+                }
+                None => Outcome::Moving(Err(self.rebalancing(call, partition)), LOOK_AGAIN),
+            },
+            // Of a change without request_id the owner says so only when nothing has happened.
+            (Code::Unavailable, REBALANCING, Some(wait)) => Outcome::Moving(Ok(answer), wait),
+            (Code::Unavailable, _, Some(wait)) => Outcome::Later(answer, wait),
+            _ => Outcome::Final(Ok(answer)),
+        }
+    }
+
+    /// The answer of an instance that follows the partition, for a read that may have one.
+    async fn ask_standbys(&self, call: &Outgoing<'_>, partition: u32) -> Option<Response<Body>> {
+        if !call.may_be_stale {
+            return None;
+        }
+        for standby in self.owners.standbys(&call.method.role, partition) {
+            let answer = ask_standby(call, &standby).await;
+            if answer.is_some() {
+                return answer;
+            }
+        }
+        None
+    }
+
+    fn rebalancing(&self, call: &Outgoing<'_>, partition: u32) -> Problem {
+        Problem::rebalancing(&call.method.role, partition)
     }
 }
 
-/// How long an owner asks the caller to wait; `None` when it does not.
-fn wait_asked(response: &Response<Body>) -> Option<Duration> {
-    let status = response.headers().get(Status::GRPC_STATUS)?;
-    if tonic::Code::from_bytes(status.as_bytes()) != tonic::Code::Unavailable {
-        return None;
+const NOT_OWNER: &str = "NOT_OWNER";
+const REBALANCING: &str = "PARTITION_REBALANCING";
+const NOT_UP_TO_BOUND: &str = "NOT_UP_TO_BOUND";
+
+async fn ask_standby(call: &Outgoing<'_>, standby: &Owner) -> Option<Response<Body>> {
+    let answer = standby.call(request(call).ok()?).await.ok()?;
+    match refused(&answer) {
+        Some(refusal) if [NOT_OWNER, REBALANCING, NOT_UP_TO_BOUND].contains(&&*refusal.reason) => None,
+        _ => Some(answer),
     }
-    refusal(response.headers()).err()?.retry_after
 }
 
-fn wait_after(problem: &Problem) -> Option<Duration> {
-    if problem.code != Code::Unavailable {
-        return None;
+fn request(call: &Outgoing<'_>) -> Result<Request<Body>, Problem> {
+    let mut request = Request::new(framed(call.frame.clone()));
+    *request.method_mut() = http::Method::POST;
+    *request.uri_mut() = call.method.uri.clone();
+    *request.version_mut() = Version::HTTP_2;
+    *request.headers_mut() = call.headers.clone();
+    call.deadline.pass_on(request.headers_mut())?;
+    Ok(request)
+}
+
+/// What an answer refuses in its headers, as far as it is of interest here.
+fn refused(answer: &Response<Body>) -> Option<Problem> {
+    let status = answer.headers().get(Status::GRPC_STATUS)?;
+    match tonic::Code::from_bytes(status.as_bytes()) {
+        tonic::Code::Unavailable | tonic::Code::FailedPrecondition => refusal(answer.headers()).err(),
+        _ => None,
     }
-    problem.retry_after.or((problem.reason == OWNER_UNREACHABLE).then_some(RECONNECT))
+}
+
+/// Who owns the partition, as far as one who does not knows.
+fn hint(refusal: &Problem) -> Option<Hint> {
+    let instance = refusal.metadata.get("owner_id").filter(|id| !id.is_empty())?;
+    let epoch = refusal.metadata.get("epoch")?.parse().ok()?;
+    let address = refusal.metadata.get("owner_addr").cloned().unwrap_or_default();
+    Some(Hint { claim: Claim { instance: instance.as_str().into(), epoch }, address })
+}
+
+fn jittered(wait: Duration) -> Duration {
+    wait.min(WAIT_MAX).mul_f32(rand::random_range(0.75..1.25))
 }

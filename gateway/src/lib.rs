@@ -18,7 +18,7 @@ mod table;
 mod upstream;
 
 pub use config::Config;
-pub use owners::{LocalOwner, NoOwner, Owner, Owners};
+pub use owners::{Claim, Current, Hint, LocalOwner, NoOwner, Owner, Owners};
 pub use service::{Gateway, Setup};
 pub use upstream::Upstream;
 

@@ -1,4 +1,6 @@
-//! Lists over all partitions: one page is made of the partitions' pages, asked one after the other until it is full.
+//! Lists over all partitions: one page is made of the partitions' pages, in their order, until it is full. The first is asked
+//! alone, for it often is enough; if it is not, the next ones are asked at the same time, so that neither many partitions
+//! nor one that hangs make the list slow.
 //!
 //! The token of the next page names the partition to go on with and carries that partition's own token. Answers are joined
 //! as bytes: protobuf says that the parts of a message, put behind one another, are the message with their lists joined.
@@ -20,6 +22,8 @@ const PAGE_SIZE_MAX: usize = 1_000;
 /// Calls for one page beyond one for each partition. With a filter that skips nearly everything, owners answer with short
 /// pages; then the caller gets a short one too, and its token.
 const EXTRA_CALLS: usize = 16;
+/// Partitions that are asked at the same time.
+const WIDTH: usize = 8;
 /// What one partition may use of the time that is left, so that one that hangs does not take the others along.
 const SHARE_OF_TIME: f32 = 0.5;
 
@@ -64,33 +68,56 @@ pub(crate) async fn list(
     let mut page = Gathered::default();
     let mut at = Some(wish.start.clone());
     let mut calls_left = partitions as usize + EXTRA_CALLS;
-    let mut size = wish.page_size;
-    while let Some(cursor) = at.clone() {
+    let (mut size, mut width) = (wish.page_size, 1);
+    while let Some(cursor) = at.take() {
         if page.items >= wish.page_size || calls_left == 0 {
+            at = Some(cursor);
             break;
         }
-        calls_left -= 1;
         let wanted = size.min(wish.page_size - page.items);
-        match ask(forward, call, shape, request, &cursor, wanted, bytes_max).await {
-            Ok(Some(answer)) if page.response.len() + answer.len() <= bytes_max => {
-                at = page.add(&answer, shape, cursor).map_err(|error| unreadable(&error))?;
-            }
-            // Too large beside what is there: it begins the next page.
-            Ok(_) if page.items > 0 => break,
-            Ok(_) if wanted == 1 => return Err(item_too_large(bytes_max)),
-            // Too large by itself: ask for less of it. This cannot go on for ever, so it costs none of the calls.
-            Ok(_) => {
-                size = wanted / 2;
-                calls_left += 1;
-                continue;
-            }
-            Err(problem) if matches!(problem.code, Code::Unavailable | Code::DeadlineExceeded) => {
-                page.unreachable.push(format!("{}/{}", call.method.role, cursor.partition));
-                at = Some(cursor.next_partition());
-            }
-            Err(problem) => return Err(problem),
-        }
+        let last = cursor.partition.saturating_add(u32::try_from(width).unwrap_or(u32::MAX)).min(partitions);
+        let following = (cursor.partition + 1..last).map(|partition| Cursor { partition, token: Vec::new() });
+        let asked: Vec<Cursor> = std::iter::once(cursor).chain(following).take(calls_left).collect();
+        calls_left -= asked.len();
+        let answers = asked.iter().map(|cursor| ask(forward, call, shape, request, cursor, wanted, bytes_max));
+        let answers = futures::future::join_all(answers).await;
         size = wish.page_size;
+        let mut is_cut = false;
+        for (cursor, answer) in asked.into_iter().zip(answers) {
+            let partition = cursor.partition;
+            match answer {
+                Ok(Some(answer)) if page.has_room_for(&answer, shape, wish.page_size, bytes_max) => {
+                    at = page.add(&answer, shape, cursor).map_err(|error| unreadable(&error))?;
+                }
+                // More than is wanted beside what the partitions before had: it is asked for less.
+                Ok(Some(answer)) if page.response.len() + answer.len() <= bytes_max => {
+                    at = Some(cursor);
+                    is_cut = true;
+                }
+                // Too large beside what is there: it begins the next page.
+                Ok(_) if page.items > 0 => {
+                    calls_left = 0;
+                    at = Some(cursor);
+                }
+                Ok(_) if wanted == 1 => return Err(item_too_large(bytes_max)),
+                // Too large by itself: ask for less of it. This cannot go on for ever, so it costs none of the calls.
+                Ok(_) => {
+                    size = wanted / 2;
+                    calls_left += 1;
+                    at = Some(cursor);
+                }
+                Err(problem) if matches!(problem.code, Code::Unavailable | Code::DeadlineExceeded) => {
+                    page.unreachable.push(format!("{}/{partition}", call.method.role));
+                    at = Some(cursor.next_partition());
+                }
+                Err(problem) => return Err(problem),
+            }
+            // The answers behind a partition that has more to say are not used: lists go in order.
+            if at.as_ref().is_none_or(|at| at.partition == partition) {
+                break;
+            }
+        }
+        width = if is_cut { 1 } else { WIDTH };
         at = at.filter(|cursor| cursor.partition < partitions);
     }
     if wish.require_complete && !page.unreachable.is_empty() {
@@ -139,7 +166,8 @@ async fn ask(
     let mut headers = call.headers.clone();
     headers.insert(headers::PARTITION, HeaderValue::from(cursor.partition));
     let deadline = call.deadline.share(SHARE_OF_TIME);
-    let call = Outgoing { method: call.method, headers, frame: frame(&message), deadline, repeatable: true };
+    let (method, frame, may_be_stale) = (call.method, frame(&message), call.may_be_stale);
+    let call = Outgoing { method, headers, frame, deadline, repeatable: true, may_be_stale };
     let answer = async {
         let response = forward.send(&call, cursor.partition).await?;
         read_answer(response, bytes_max).await
@@ -148,6 +176,13 @@ async fn ask(
 }
 
 impl Gathered {
+    /// Whether a partition's page fits whole.
+    fn has_room_for(&self, answer: &[u8], shape: &ListShape, items_max: usize, bytes_max: usize) -> bool {
+        let is_item = |field: &Result<(u32, Value<'_>), Malformed>| matches!(field, Ok((n, _)) if *n == shape.items);
+        self.response.len() + answer.len() <= bytes_max
+            && self.items + Fields::new(answer).filter(is_item).count() <= items_max
+    }
+
     /// Joins a partition's page to this one and tells where to go on.
     fn add(&mut self, answer: &[u8], shape: &ListShape, cursor: Cursor) -> Result<Option<Cursor>, Malformed> {
         let mut next: &[u8] = &[];

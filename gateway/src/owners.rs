@@ -8,11 +8,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use http::{Request, Response};
-use service_host::Problem;
+use tokio::sync::watch;
 use tonic::body::Body;
 use tower::{Service, ServiceExt};
 
 use crate::Upstream;
+use crate::upstream::Unreachable;
 
 /// Knows the owners. It is asked for each call, so that a move of ownership shows at once.
 pub trait Owners: Send + Sync + fmt::Debug + 'static {
@@ -26,7 +27,48 @@ pub trait Owners: Send + Sync + fmt::Debug + 'static {
     ///
     /// # Errors
     /// [`NoOwner`] when nobody does at present.
-    fn owner(&self, role: &str, partition: u32) -> Result<Owner, NoOwner>;
+    fn owner(&self, role: &str, partition: u32) -> Result<Current, NoOwner>;
+
+    /// Who follows this partition, the least behind first: for reads that need no owner, while there is none.
+    fn standbys(&self, _role: &str, _partition: u32) -> Vec<Owner> {
+        Vec::new()
+    }
+
+    /// An instance said that it does not own the partition, and what it knows of who does.
+    fn heed(&self, _role: &str, _partition: u32, _hint: &Hint) {}
+
+    /// The owner of a claim could not be reached. Until it is heard again it should not be named as one.
+    fn unreachable(&self, _claim: &Claim) {}
+
+    /// Changes its value whenever an owner may be another than before.
+    fn changes(&self) -> watch::Receiver<u64>;
+}
+
+/// The owner of a partition and the claim by which it is one.
+#[derive(Debug, Clone)]
+pub struct Current {
+    /// Where its calls go.
+    pub owner: Owner,
+    /// Its claim.
+    pub claim: Claim,
+}
+
+/// One instance's ownership of one partition: another instance, or the same one after an interruption, has another claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The instance.
+    pub instance: Arc<str>,
+    /// Number of the claim.
+    pub epoch: u64,
+}
+
+/// What an instance that is no owner says about who is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hint {
+    /// The newest claim that it knows of.
+    pub claim: Claim,
+    /// Where its owner is reached; empty when that was not said.
+    pub address: String,
 }
 
 /// A partition has no owner at present: it is moving, or the role runs nowhere.
@@ -47,8 +89,8 @@ impl Owner {
     /// Sends a call.
     ///
     /// # Errors
-    /// OWNER_UNREACHABLE when it did not get there, or the connection broke before the answer began.
-    pub(crate) async fn call(&self, request: Request<Body>) -> Result<Response<Body>, Problem> {
+    /// It did not get there, or the connection broke before the answer began.
+    pub(crate) async fn call(&self, request: Request<Body>) -> Result<Response<Body>, Unreachable> {
         match self {
             Self::Local(owner) => Ok(owner.call(request).await),
             Self::Remote(upstream) => upstream.call(request).await,
@@ -80,7 +122,8 @@ impl LocalOwner {
         }))
     }
 
-    pub(crate) fn call(&self, request: Request<Body>) -> impl Future<Output = Response<Body>> + Send + 'static {
+    /// Answers a call.
+    pub fn call(&self, request: Request<Body>) -> impl Future<Output = Response<Body>> + Send + use<> {
         (self.0)(request)
     }
 }

@@ -117,6 +117,9 @@ impl Shared {
             }
             return Problem::unknown_method(path).into_http();
         };
+        if matches!(method.routing, Routing::ThisInstance) {
+            return self.operations.call(request).await;
+        }
         tokio::select! {
             biased;
             answer = self.answer_method(method, request) => answer.unwrap_or_else(refuse),
@@ -144,6 +147,7 @@ impl Shared {
             frame: message.frame(),
             deadline,
             repeatable: method.no_side_effects || has_request_id,
+            may_be_stale: method.consistency.is_some_and(|number| may_be_stale(message.payload(), number)),
         };
         match &method.routing {
             Routing::Key { path, alternative, generate } => {
@@ -178,8 +182,21 @@ impl Shared {
                 };
                 streams::merge(call).await
             }
+            // Answered before its message was read.
+            Routing::ThisInstance => Err(Problem::internal()),
         }
     }
+}
+
+/// Numbers of the bounds in ReadConsistency: the strong one, and those that a standby may meet.
+const STRONG: u32 = 1;
+const WEAK: [u32; 3] = [2, 3, 4];
+
+/// Whether a read says that an instance which is not the owner may answer it. That instance reads the bound again, and
+/// exactly.
+fn may_be_stale(message: &[u8], consistency: u32) -> bool {
+    let says = |bound: u32| matches!(find(message, &[consistency, bound]), Ok(Some(_)));
+    !says(STRONG) && WEAK.into_iter().any(says)
 }
 
 const GRPC_ACCEPT_ENCODING: &str = "grpc-accept-encoding";

@@ -9,6 +9,7 @@ use metrics::Counter;
 use prost_reflect::prost_types::method_options::IdempotencyLevel;
 use prost_reflect::{
     Cardinality, DescriptorPool, DynamicMessage, ExtensionDescriptor, Kind, MessageDescriptor, MethodDescriptor,
+    ServiceDescriptor,
 };
 
 use crate::StartError;
@@ -39,6 +40,8 @@ pub(crate) enum Routing {
     AllPartitions(ListShape),
     /// All, as one stream.
     AllStreams(StreamShape),
+    /// This instance, whatever it owns.
+    ThisInstance,
 }
 
 /// Field numbers of a watch's request and response.
@@ -70,6 +73,8 @@ pub(crate) struct Method {
     pub(crate) routing: Routing,
     /// Field number of `request_id`, where the method has one.
     pub(crate) request_id: Option<u32>,
+    /// Field number of how fresh the answer must be, where the method asks.
+    pub(crate) consistency: Option<u32>,
     /// Repeating it changes nothing.
     pub(crate) no_side_effects: bool,
     pub(crate) server_streaming: bool,
@@ -95,7 +100,10 @@ impl Table {
             routing: extension(&pool, "ordermesh.options.v1.routing")?,
             role: extension(&pool, "ordermesh.options.v1.role")?,
         };
-        let methods = pool.services().flat_map(|service| service.methods().collect::<Vec<_>>());
+        let internal = extension(&pool, "ordermesh.options.v1.internal")?;
+        let is_public =
+            |service: &ServiceDescriptor| service.options().get_extension(&internal).as_bool() != Some(true);
+        let methods = pool.services().filter(is_public).flat_map(|service| service.methods().collect::<Vec<_>>());
         let methods = methods.map(|method| {
             let method = annotations.method(&method)?;
             Ok((method.uri.path().to_owned(), method))
@@ -136,6 +144,7 @@ impl Annotations {
         let routing = routing.as_message().ok_or_else(|| refuse("its routing is no message"))?;
         let request = method.input();
         let routing = match (text(routing, "key"), flag(routing, "all_partitions")) {
+            (key, false) if key.is_empty() && flag(routing, "this_instance") => Routing::ThisInstance,
             (key, false) if !key.is_empty() => {
                 let path = key_path(&request, &key).ok_or_else(|| refuse("its key is no text field of the request"))?;
                 let alternative = match text(routing, "alternative_key") {
@@ -155,13 +164,14 @@ impl Annotations {
                 let shape = stream_shape(&request, &method.output());
                 Routing::AllStreams(shape.ok_or_else(|| refuse("it does not have the fields of a watch"))?)
             }
-            _ => return Err(refuse("it needs either a key or all_partitions")),
+            _ => return Err(refuse("it needs one of key, all_partitions and this_instance")),
         };
         let level = method.method_descriptor_proto().options.as_ref().map(|options| options.idempotency_level());
         Ok(Method {
             role,
             routing,
             request_id: request.get_field_by_name("request_id").map(|field| field.number()),
+            consistency: request.get_field_by_name("consistency").map(|field| field.number()),
             no_side_effects: level == Some(IdempotencyLevel::NoSideEffects),
             server_streaming: method.is_server_streaming(),
             retries: metrics::counter!(RETRIES, "method" => path.trim_start_matches('/').to_owned()),
@@ -258,6 +268,14 @@ mod tests {
         };
         assert_eq!(shape, &expected);
         assert!(table.get("/ordermesh.orders.v1.OrderService/Nothing").is_none());
+        let topology = table.get("/ordermesh.mesh.v1.TopologyService/WatchTopology").unwrap();
+        assert!(matches!(topology.routing, Routing::ThisInstance));
+    }
+
+    #[test]
+    fn what_instances_tell_each_other_is_not_for_clients() {
+        let table = Table::new(proto::FILE_DESCRIPTOR_SET).unwrap();
+        assert!(table.get("/ordermesh.mesh.v1.PeerService/Heartbeat").is_none());
     }
 
     #[test]

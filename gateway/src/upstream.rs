@@ -6,29 +6,20 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, Uri};
+use http::{HeaderMap, Request, Response};
 use http_body::{Frame, SizeHint};
-use service_host::{Code, Problem};
-use tonic::Status;
+use service_host::{AddressError, Dialer, Problem};
 use tonic::body::Body;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
+use tonic::{ConnectError, Status};
 use tower::ServiceExt;
-
-/// A peer that does not answer a ping within the timeout is given up; a call that waits for it learns so.
-const PING_INTERVAL: Duration = Duration::from_secs(10);
-const PING_TIMEOUT: Duration = Duration::from_secs(5);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// HTTP/2 windows. The connection's is far larger than a stream's, so that a few slow readers do not stall the others.
-const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
-const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 
 /// Another instance.
 #[derive(Clone)]
 pub struct Upstream {
-    address: Arc<Uri>,
+    address: Arc<str>,
     connections: Arc<[Connection]>,
 }
 
@@ -40,34 +31,50 @@ struct Connection {
 impl Upstream {
     /// An instance at this address; connections are made when they are needed, and made again when they break.
     /// Must be called within a tokio runtime.
-    #[must_use]
-    pub fn new(address: Uri, connections: usize) -> Self {
-        let endpoint = Endpoint::from(address.clone())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .http2_keep_alive_interval(PING_INTERVAL)
-            .keep_alive_timeout(PING_TIMEOUT)
-            .keep_alive_while_idle(true)
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .tcp_nodelay(true);
-        let connection = || Connection { channel: endpoint.connect_lazy(), calls: Arc::default() };
-        Self { address: Arc::new(address), connections: (0..connections.max(1)).map(|_| connection()).collect() }
+    ///
+    /// # Errors
+    /// What was given is no address.
+    pub fn new(dialer: &Dialer, address: &str, connections: usize) -> Result<Self, AddressError> {
+        let connection = |_| Ok(Connection { channel: dialer.channel(address)?, calls: Arc::default() });
+        let connections = (0..connections.max(1)).map(connection).collect::<Result<_, _>>()?;
+        Ok(Self { address: Arc::from(address), connections })
     }
 
-    pub(crate) async fn call(&self, request: Request<Body>) -> Result<Response<Body>, Problem> {
+    pub(crate) async fn call(&self, request: Request<Body>) -> Result<Response<Body>, Unreachable> {
         let connection = self.connections.iter().min_by_key(|connection| connection.calls.load(Ordering::Relaxed));
         let connection = connection.expect("an upstream has at least one connection");
         let counted = Counted::new(&connection.calls);
         let response = connection.channel.clone().oneshot(request).await.map_err(|error| {
             tracing::debug!(address = %self.address, error = %service_host::Chain(&error), "owner is unreachable");
-            Problem::new(Code::Unavailable, OWNER_UNREACHABLE, "the owner of the partition cannot be reached")
+            Unreachable { never_left: was_never_connected(&error) }
         })?;
         Ok(response.map(|body| Body::new(Passing { body, _counted: counted })))
     }
 }
 
-/// Reason when the way to an owner is broken. Whether the call had an effect is not known.
-pub(crate) const OWNER_UNREACHABLE: &str = "OWNER_UNREACHABLE";
+/// The way to an owner is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unreachable {
+    /// There was no connection to send the call on: it had no effect.
+    pub(crate) never_left: bool,
+}
+
+impl From<Unreachable> for Problem {
+    fn from(_: Unreachable) -> Self {
+        Self::owner_unreachable()
+    }
+}
+
+fn was_never_connected(error: &tonic::transport::Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if error.is::<ConnectError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
 
 impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -92,9 +99,12 @@ impl Drop for Counted {
 }
 
 fn broken_off() -> HeaderMap {
-    let message = "the owner broke off in the middle of its answer";
+    let problem = Problem {
+        message: "the owner broke off in the middle of its answer".to_owned(),
+        ..Problem::owner_unreachable()
+    };
     let mut trailers = HeaderMap::new();
-    let written = Status::from(Problem::new(Code::Unavailable, OWNER_UNREACHABLE, message)).add_header(&mut trailers);
+    let written = Status::from(problem).add_header(&mut trailers);
     written.expect("a constant message can be a header");
     trailers
 }

@@ -7,7 +7,7 @@ use proto::catalog::v1::GetCommandOutcomeRequest;
 use proto::orders::v1::{CreateOrderRequest, GetOrderRequest, Order};
 
 use super::*;
-use crate::owners::{NoOwner, Owner};
+use crate::owners::{Current, NoOwner};
 use crate::table::{Routing, Table};
 
 #[derive(Debug)]
@@ -22,8 +22,12 @@ impl Owners for Partitions {
         key.iter().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(*byte))) % self.0
     }
 
-    fn owner(&self, _: &str, _: u32) -> Result<Owner, NoOwner> {
+    fn owner(&self, _: &str, _: u32) -> Result<Current, NoOwner> {
         Err(NoOwner)
+    }
+
+    fn changes(&self) -> tokio::sync::watch::Receiver<u64> {
+        tokio::sync::watch::Sender::new(0).subscribe()
     }
 }
 

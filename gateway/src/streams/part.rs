@@ -41,7 +41,8 @@ impl Opening {
         push_bytes(&mut message, call.shape.request_token, token::of_raw(raw_token).as_bytes());
         let mut headers = call.headers.clone();
         headers.insert(headers::PARTITION, HeaderValue::from(partition));
-        let outgoing = Outgoing { method, headers, frame: frame(&message), deadline: call.deadline, repeatable: true };
+        let (frame, deadline) = (frame(&message), call.deadline);
+        let outgoing = Outgoing { method, headers, frame, deadline, repeatable: true, may_be_stale: false };
         let response = call.forward.send(&outgoing, partition).await?;
         refusal(response.headers())?;
         Ok(response.into_body())
@@ -146,5 +147,5 @@ impl Part {
 }
 
 fn broken_off() -> Problem {
-    Problem::new(Code::Unavailable, crate::upstream::OWNER_UNREACHABLE, "the owner broke off its stream")
+    Problem { message: "the owner broke off its stream".to_owned(), ..Problem::owner_unreachable() }
 }

@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use gateway::{Config, Gateway, LocalOwner, NoOwner, Owner, Owners, Setup, Upstream};
+use gateway::{Claim, Config, Current, Gateway, Hint, LocalOwner, NoOwner, Owner, Owners, Setup, Upstream};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
@@ -14,8 +15,9 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use prost::Message;
 use service_host::config::{LimitsConfig, ListenConfig};
-use service_host::{Problem, Server};
+use service_host::{Dialer, Problem, Server};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::{Code, Status};
@@ -97,14 +99,35 @@ impl Scripted {
 /// One owner for everything, but for partitions that have none.
 #[derive(Debug)]
 pub(crate) struct OneOwner {
-    owner: Owner,
+    owner: Mutex<Owner>,
+    epoch: AtomicU64,
+    /// Who takes over when somebody names it.
+    pub(crate) next: Mutex<Option<Owner>>,
+    pub(crate) standbys: Mutex<Vec<Owner>>,
+    changes: watch::Sender<u64>,
     pub(crate) asked: Mutex<Vec<(String, u32)>>,
     pub(crate) without: Mutex<HashSet<u32>>,
 }
 
 impl OneOwner {
     pub(crate) fn new(owner: Owner) -> Arc<Self> {
-        Arc::new(Self { owner, asked: Mutex::default(), without: Mutex::default() })
+        Arc::new(Self {
+            owner: Mutex::new(owner),
+            epoch: AtomicU64::new(1),
+            next: Mutex::default(),
+            standbys: Mutex::default(),
+            changes: watch::Sender::new(0),
+            asked: Mutex::default(),
+            without: Mutex::default(),
+        })
+    }
+
+    /// Another owner has claimed everything.
+    pub(crate) fn claimed_by(&self, owner: Owner) {
+        *self.owner.lock().unwrap() = owner;
+        self.epoch.fetch_add(1, Ordering::Relaxed);
+        self.without.lock().unwrap().clear();
+        self.changes.send_modify(|number| *number += 1);
     }
 }
 
@@ -117,9 +140,28 @@ impl Owners for OneOwner {
         partition_of(key)
     }
 
-    fn owner(&self, role: &str, partition: u32) -> Result<Owner, NoOwner> {
+    fn owner(&self, role: &str, partition: u32) -> Result<Current, NoOwner> {
         self.asked.lock().unwrap().push((role.to_owned(), partition));
-        if self.without.lock().unwrap().contains(&partition) { Err(NoOwner) } else { Ok(self.owner.clone()) }
+        if self.without.lock().unwrap().contains(&partition) {
+            return Err(NoOwner);
+        }
+        let claim = Claim { instance: "owner".into(), epoch: self.epoch.load(Ordering::Relaxed) };
+        Ok(Current { owner: self.owner.lock().unwrap().clone(), claim })
+    }
+
+    fn standbys(&self, _: &str, _: u32) -> Vec<Owner> {
+        self.standbys.lock().unwrap().clone()
+    }
+
+    fn heed(&self, _: &str, _: u32, hint: &Hint) {
+        let is_newer = hint.claim.epoch > self.epoch.load(Ordering::Relaxed);
+        if let Some(next) = self.next.lock().unwrap().take().filter(|_| is_newer) {
+            self.claimed_by(next);
+        }
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 }
 
@@ -148,7 +190,7 @@ impl Fixture {
     /// The owner in another server, as in another process.
     pub(crate) async fn remote(owner: &Scripted) -> Self {
         let address = serve(owner.service()).await;
-        Self::with(Owner::Remote(Upstream::new(address, 2)), Config::default()).await
+        Self::with(remote(&address, 2), Config::default()).await
     }
 
     pub(crate) async fn with(owner: Owner, config: Config) -> Self {
@@ -226,6 +268,11 @@ impl Answer {
     pub(crate) fn refusal(&self) -> (Code, String) {
         (self.status.code(), self.problem().reason.into_owned())
     }
+}
+
+/// An owner at the other end of connections.
+pub(crate) fn remote(address: &http::Uri, connections: usize) -> Owner {
+    Owner::Remote(Upstream::new(&Dialer::plain(), address.authority().unwrap().as_str(), connections).unwrap())
 }
 
 /// Serves on a free port until the test ends.

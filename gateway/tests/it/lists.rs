@@ -113,9 +113,12 @@ async fn owners_get_the_filter_the_rest_of_the_page_and_their_own_token() {
         assert_eq!(request.customer_id, "c-1");
         (seen.header(headers::PARTITION).unwrap().to_owned(), request.page_size, request.page_token)
     });
-    let expected = [("0", 4, ""), ("1", 2, ""), ("1", 4, "2"), ("2", 3, ""), ("3", 3, "")];
+    // The first alone, then the rest at the same time; what lies behind a full page is asked again for the next one.
+    let first = [("0", 4, ""), ("1", 2, ""), ("2", 2, ""), ("3", 2, "")];
+    let second = [("1", 4, "2"), ("2", 3, ""), ("3", 3, "")];
+    let expected = first.into_iter().chain(second);
     let expected = expected.map(|(partition, size, token)| (partition.to_owned(), size, token.to_owned()));
-    assert_eq!(asked.collect::<Vec<_>>(), expected);
+    assert_eq!(asked.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
 }
 
 #[tokio::test]

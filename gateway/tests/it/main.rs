@@ -10,3 +10,4 @@ mod operations;
 mod remote;
 mod retries;
 mod routing;
+mod takeover;

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use gateway::{Config, Owner, Upstream};
+use gateway::Config;
 use proto::orders::v1::{CreateOrderRequest, GetOrderRequest, GetOrderResponse, Order};
 use tonic::Code;
 
-use crate::fixture::{CREATE_ORDER, Fixture, GET_ORDER, LIST_ORDERS, Scripted, framed};
+use crate::fixture::{CREATE_ORDER, Fixture, GET_ORDER, LIST_ORDERS, Scripted, framed, remote};
 
 fn get() -> GetOrderRequest {
     GetOrderRequest { order_id: "o-17".to_owned(), ..Default::default() }
@@ -44,10 +44,10 @@ async fn many_calls_at_once_are_all_answered() {
 async fn an_owner_that_cannot_be_reached_is_unavailable() {
     // A port that was free a moment ago: nobody listens there.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let address: http::Uri = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
     drop(listener);
     let config = Config { tries_max: 2, ..Config::default() };
-    let gateway = Fixture::with(Owner::Remote(Upstream::new(address, 1)), config).await;
+    let gateway = Fixture::with(remote(&address, 1), config).await;
     for (path, message) in [
         (GET_ORDER, prost::Message::encode_to_vec(&get())),
         (CREATE_ORDER, prost::Message::encode_to_vec(&CreateOrderRequest::default())),

@@ -22,7 +22,7 @@ fn refusing(times: usize, refuse: impl Fn() -> Response<Body> + Send + Sync + 's
 }
 
 fn unavailable() -> Response<Body> {
-    Problem::rebalancing("orders", 1).retry_after(Duration::from_millis(1)).into_http()
+    Problem::overloaded("the owner").retry_after(Duration::from_millis(1)).into_http()
 }
 
 fn get() -> GetOrderRequest {
@@ -57,7 +57,7 @@ async fn changes_without_request_id_are_not_repeated() {
     let owner = refusing(1, unavailable);
     let gateway = Fixture::new(&owner).await;
     let answer = gateway.call(CREATE_ORDER, &create("")).await;
-    assert_eq!(answer.refusal(), (Code::Unavailable, "PARTITION_REBALANCING".to_owned()));
+    assert_eq!(answer.refusal(), (Code::Unavailable, "OVERLOADED".to_owned()));
     assert_eq!(owner.seen().len(), 1);
 }
 

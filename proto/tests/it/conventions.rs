@@ -1,14 +1,25 @@
 //! What the gateway relies on without knowing any method by name, and the naming that clients expect.
 
-use prost_reflect::{Cardinality, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, Value};
+use prost_reflect::{
+    Cardinality, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, ServiceDescriptor, Value,
+};
 
 use crate::{is_ours, pool};
 
 /// `idempotency_level = NO_SIDE_EFFECTS`.
 const NO_SIDE_EFFECTS: i32 = 1;
 
+/// The services that clients call; those that instances call on each other are none of the gateway's.
+fn services() -> Vec<ServiceDescriptor> {
+    let internal = pool().get_extension_by_name("ordermesh.options.v1.internal").unwrap();
+    let is_public = |service: &ServiceDescriptor| {
+        is_ours(service.parent_file().name()) && service.options().get_extension(&internal).as_bool() != Some(true)
+    };
+    pool().services().filter(is_public).collect()
+}
+
 fn methods() -> Vec<MethodDescriptor> {
-    let services: Vec<_> = pool().services().filter(|service| is_ours(service.parent_file().name())).collect();
+    let services = services();
     assert!(!services.is_empty());
     services.iter().flat_map(|service| service.methods().collect::<Vec<_>>()).collect()
 }
@@ -17,6 +28,11 @@ fn routing(method: &MethodDescriptor) -> Option<DynamicMessage> {
     let extension = pool().get_extension_by_name("ordermesh.options.v1.routing").unwrap();
     let options = method.options();
     options.has_extension(&extension).then(|| options.get_extension(&extension).as_message().unwrap().clone())
+}
+
+/// Whether the instance that is asked answers from what it knows of the mesh: no partition is asked.
+fn is_about_the_mesh(method: &MethodDescriptor) -> bool {
+    routing(method).is_some_and(|routing| flag(&routing, "this_instance"))
 }
 
 fn is_list(method: &MethodDescriptor) -> bool {
@@ -49,7 +65,7 @@ fn follow(message: &MessageDescriptor, path: &str) -> Option<FieldDescriptor> {
 fn every_service_names_its_role() {
     let pool = pool();
     let extension = pool.get_extension_by_name("ordermesh.options.v1.role").unwrap();
-    for service in pool.services().filter(|service| is_ours(service.parent_file().name())) {
+    for service in services() {
         let options = service.options();
         let role = options.get_extension(&extension);
         assert!(role.as_str().is_some_and(|role| !role.is_empty()), "{} has no role", service.full_name());
@@ -62,6 +78,10 @@ fn every_method_has_a_key_or_asks_all_partitions() {
         let name = method.full_name().to_owned();
         let routing = routing(&method).unwrap_or_else(|| panic!("{name} has no routing"));
         let (key, all) = (text(&routing, "key"), flag(&routing, "all_partitions"));
+        if is_about_the_mesh(&method) {
+            assert!(key.is_empty() && !all, "{name} asks no partition");
+            continue;
+        }
         assert!(key.is_empty() == all, "{name} has either a key or all partitions");
         let may_ask_all = is_list(&method) || is_watch(&method) && key.is_empty();
         assert_eq!(all, may_ask_all, "{name}: lists, and watches without a key, ask all partitions");
@@ -110,7 +130,7 @@ fn every_list_can_be_merged_by_concatenation() {
 
 #[test]
 fn fields_that_mean_the_same_have_the_same_number_everywhere() {
-    for method in methods() {
+    for method in methods().into_iter().filter(|method| !is_about_the_mesh(method)) {
         let (request, response) = (method.input(), method.output());
         let number =
             |message: &MessageDescriptor, name: &str| message.get_field_by_name(name).map(|field| field.number());

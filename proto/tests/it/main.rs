@@ -18,7 +18,8 @@ fn is_ours(file: &str) -> bool {
     file.starts_with("ordermesh/")
 }
 
-/// Whether clients rely on the file. Events and rows belong to the services that write them.
+/// Whether clients rely on the file. Events and rows belong to the services that write them, and what instances tell each
+/// other to the instances.
 fn is_public(file: &str) -> bool {
-    is_ours(file) && !file.ends_with("/events.proto") && !file.ends_with("/state.proto")
+    is_ours(file) && !["/events.proto", "/state.proto", "/peers.proto"].iter().any(|ending| file.ends_with(ending))
 }

@@ -28,6 +28,29 @@ pub(crate) enum Command {
         #[arg(long)]
         sample: bool,
     },
+    /// Runs tasks of a mesh of several processes on Kafka or Redpanda, and is one of its gateways.
+    Serve {
+        #[command(flatten)]
+        settings: Settings,
+        #[command(flatten)]
+        joining: Joining,
+    },
+    /// Is a gateway to a mesh, and runs no tasks.
+    Gateway {
+        #[command(flatten)]
+        settings: Settings,
+        #[command(flatten)]
+        joining: Joining,
+    },
+    /// Shows the instances of a mesh, and which does what.
+    Topology {
+        /// Address of any gateway of the mesh
+        #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:50051")]
+        addr: String,
+        /// Shows it again after every change
+        #[arg(long)]
+        watch: bool,
+    },
     /// Prints the configuration that `dev` would use, with secrets masked.
     Config {
         #[command(flatten)]
@@ -43,6 +66,9 @@ pub(crate) struct Settings {
     /// Address for gRPC; port 0 takes a free one [default: 127.0.0.1:50051]
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
+    /// Listens elsewhere than on loopback, without encryption and for everybody
+    #[arg(long)]
+    insecure: bool,
     /// Directory of all data [default: ./ordermesh-data]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -92,11 +118,68 @@ enum LogFormatFlag {
     Json,
 }
 
+/// What a process needs to be one of several.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Joining {
+    /// Brokers, each host:port, separated by commas
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    brokers: Option<Vec<String>>,
+    /// Services whose tasks run here, separated by commas [default: all]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    roles: Option<Vec<String>>,
+    /// Name of this instance in its mesh; it must be its own, and stay the same [default: the name of the host]
+    #[arg(long, value_name = "NAME")]
+    instance: Option<String>,
+    /// Name of the mesh: of its consumer group [default: ordermesh]
+    #[arg(long, value_name = "NAME")]
+    group: Option<String>,
+    /// Where other instances reach this one, host:port [default: the address of --peers]
+    #[arg(long, value_name = "ADDR")]
+    advertise: Option<String>,
+    /// Where this instance listens for the others; port 0 takes a free one [default: 127.0.0.1:0]
+    #[arg(long, value_name = "ADDR")]
+    peers: Option<SocketAddr>,
+    /// Zone of this instance; standbys are in another one than their owner where there is one
+    #[arg(long, value_name = "NAME")]
+    zone: Option<String>,
+    /// Standbys of each task [default: 1]
+    #[arg(long, value_name = "N")]
+    standbys: Option<usize>,
+}
+
 impl Settings {
     /// The whole configuration, checked.
     pub(crate) fn load(&self) -> Result<Config, LoadError> {
+        self.load_with(&Joining::default())
+    }
+
+    /// The same for one process of several.
+    pub(crate) fn load_joining(&self, joining: &Joining) -> Result<Config, LoadError> {
+        let mut config = self.load_with(joining)?;
+        if joining.instance.is_none() && config.mesh.instance == Config::default().mesh.instance {
+            config.mesh.instance = host_name();
+        }
+        if config.kafka.brokers.is_empty() {
+            return Err(LoadError::Senseless(
+                "there are no brokers: name them with --brokers host:port,...".to_owned(),
+            ));
+        }
+        config.kafka.check().map_err(|error| LoadError::Senseless(format!("kafka.{error}")))?;
+        Ok(config)
+    }
+
+    fn load_with(&self, joining: &Joining) -> Result<Config, LoadError> {
         let overrides = Overrides::new()
+            .set("kafka.brokers", joining.brokers.as_ref())
+            .set("mesh.roles", joining.roles.as_ref())
+            .set("mesh.instance", joining.instance.as_ref())
+            .set("mesh.group", joining.group.as_ref())
+            .set("peers.advertise", joining.advertise.as_ref())
+            .set("peers.listen", joining.peers)
+            .set("mesh.zone", joining.zone.as_ref())
+            .set("mesh.standbys", joining.standbys)
             .set("listen.address", self.listen)
+            .set("mesh.insecure", self.insecure.then_some(true))
             .set("mesh.data", self.data.as_ref())
             .set("mesh.partitions", self.partitions)
             .set("telemetry.otlp", self.otlp.as_ref())
@@ -109,6 +192,11 @@ impl Settings {
         config.check().map_err(LoadError::Senseless)?;
         Ok(config)
     }
+}
+
+/// What the machine calls itself: containers and pods have names of their own, which stay the same.
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// Why there is no configuration.
@@ -184,6 +272,33 @@ mod tests {
     #[test]
     fn no_flags_are_the_defaults() {
         assert_eq!(settings(&[]).load().unwrap(), Config::default());
+    }
+
+    #[test]
+    fn one_process_of_several_is_configured_by_flags() {
+        let flags = [
+            "--brokers=a:9092,b:9092",
+            "--roles=orders,validation",
+            "--instance=i-1",
+            "--group=shop",
+            "--advertise=10.0.0.7:50052",
+            "--peers=0.0.0.0:50052",
+        ];
+        let cli = Cli::try_parse_from(["ordermesh", "serve"].iter().chain(&flags)).unwrap();
+        let Command::Serve { settings, joining } = cli.command else { panic!("{cli:?}") };
+        let config = settings.load_joining(&joining).unwrap();
+        assert_eq!((config.kafka.brokers.len(), config.mesh.roles.len()), (2, 2));
+        assert_eq!((config.mesh.instance.as_str(), config.mesh.group.as_str()), ("i-1", "shop"));
+        assert_eq!(config.peers.advertise.as_deref(), Some("10.0.0.7:50052"));
+        assert_eq!(config.peers.listen.port(), 50052);
+
+        let unnamed = settings.load_joining(&Joining { instance: None, ..joining }).unwrap();
+        assert_eq!(unnamed.mesh.instance, host_name());
+        let refused = settings.load_joining(&Joining::default()).unwrap_err().to_string();
+        assert!(refused.contains("--brokers"), "{refused}");
+        let roles = Some(vec!["cooking".to_owned()]);
+        let refused = settings.load_joining(&Joining { roles, ..Joining::default() }).unwrap_err().to_string();
+        assert!(refused.contains("cooking") && refused.contains("orders"), "{refused}");
     }
 
     #[test]

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 use service_host::WatchConfig;
 use service_host::config::{LimitsConfig, ListenConfig, LogConfig, TelemetryConfig};
 
+use crate::mesh::PeersConfig;
+use crate::roles::definitions;
+
 /// Everything that can be chosen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -24,8 +27,12 @@ pub struct Config {
     pub log: LogConfig,
     /// What it tells other programs about itself.
     pub telemetry: TelemetryConfig,
-    /// The embedded log.
+    /// The embedded log, of a process that is a mesh by itself.
     pub broker: BrokerConfig,
+    /// Kafka or Redpanda, of a mesh of several processes.
+    pub kafka: kafka_log::Config,
+    /// The other instances of the mesh.
+    pub peers: PeersConfig,
     /// The local state of the tasks.
     pub store: StoreConfig,
     /// How tasks work.
@@ -64,8 +71,18 @@ pub struct MeshConfig {
     pub data: PathBuf,
     /// Partitions of every topic. Chosen once: another number would give every key another home.
     pub partitions: u32,
-    /// Name of this process among its like.
+    /// Name of this process among its like. It stays the same when the process starts again.
     pub instance: String,
+    /// Name of the mesh: of its consumer group on the brokers.
+    pub group: String,
+    /// Services whose tasks run here; all of them when empty.
+    pub roles: Vec<String>,
+    /// Where this instance is. Standbys are in another zone than their owner where there is one.
+    pub zone: String,
+    /// Standbys of each task.
+    pub standbys: usize,
+    /// Listens elsewhere than on loopback although nothing is encrypted and nobody has to prove who he is.
+    pub insecure: bool,
 }
 
 /// When an append to the log is acknowledged.
@@ -119,21 +136,23 @@ pub struct TasksConfig {
     /// How long answers are remembered by request id.
     #[serde(with = "humantime_serde")]
     pub request_memory: Duration,
-}
-
     /// The wrong way of doing it that a campaign shall find; there is no such setting in other builds.
     #[cfg(feature = "simulation")]
     pub shortcut: task_runtime::Shortcut,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
             mesh: MeshConfig::default(),
             listen: ListenConfig::default(),
             limits: LimitsConfig::default(),
-            // That each task runs is said in sum; the log need not say it for each of them.
-            log: LogConfig { level: "info,task_runtime::restore=warn".to_owned(), ..LogConfig::default() },
+            // That each task runs is said in sum, and each connection to a broker is none of its news.
+            log: LogConfig { level: "info,task_runtime::restore=warn,rskafka=warn".to_owned(), ..LogConfig::default() },
             telemetry: TelemetryConfig::default(),
             broker: BrokerConfig::default(),
+            kafka: kafka_log::Config::default(),
+            peers: PeersConfig::default(),
             store: StoreConfig::default(),
             tasks: TasksConfig::default(),
             gateway: gateway::Config::default(),
@@ -155,7 +174,16 @@ impl Default for Config {
 
 impl Default for MeshConfig {
     fn default() -> Self {
-        Self { data: PathBuf::from("./ordermesh-data"), partitions: 4, instance: "dev".to_owned() }
+        Self {
+            data: PathBuf::from("./ordermesh-data"),
+            partitions: 4,
+            instance: "dev".to_owned(),
+            group: "ordermesh".to_owned(),
+            roles: Vec::new(),
+            zone: String::new(),
+            standbys: 1,
+            insecure: false,
+        }
     }
 }
 
@@ -188,11 +216,11 @@ impl Default for TasksConfig {
             waits_max: tasks.waits_max,
             batch_items_max: tasks.batch_items_max,
             request_memory: tasks.request_memory,
+            #[cfg(feature = "simulation")]
+            shortcut: tasks.shortcut,
         }
     }
 }
-            #[cfg(feature = "simulation")]
-            shortcut: tasks.shortcut,
 
 impl From<Sync> for SyncPolicy {
     fn from(sync: Sync) -> Self {
@@ -210,11 +238,11 @@ impl TasksConfig {
             waits_max: self.waits_max,
             batch_items_max: self.batch_items_max,
             request_memory: self.request_memory,
+            #[cfg(feature = "simulation")]
+            shortcut: self.shortcut,
             ..task_runtime::Config::default()
         }
     }
-            #[cfg(feature = "simulation")]
-            shortcut: self.shortcut,
 }
 
 impl Config {
@@ -231,6 +259,20 @@ impl Config {
         };
         within("mesh.partitions", self.mesh.partitions as usize, 1..=PARTITIONS_MAX)?;
         within("mesh.instance (its length)", self.mesh.instance.len(), 1..=64)?;
+        within("mesh.group (its length)", self.mesh.group.len(), 1..=200)?;
+        within("mesh.standbys", self.mesh.standbys, 0..=16)?;
+        let known: Vec<&str> = definitions(self).iter().map(|definition| definition.service()).collect();
+        if let Some(role) = self.mesh.roles.iter().find(|role| !known.contains(&role.as_str())) {
+            return Err(format!("mesh.roles has {role:?}; there are {}", known.join(", ")));
+        }
+        self.peers.check()?;
+        for (name, address) in [("listen.address", self.listen.address), ("peers.listen", self.peers.listen)] {
+            if !self.mesh.insecure && !address.ip().is_loopback() {
+                return Err(format!(
+                    "{name} is {address}, where others could read and change everything: listen on loopback, or say --insecure"
+                ));
+            }
+        }
         within("tasks.threads", self.tasks.threads, 1..=256)?;
         within("tasks.calls_waiting_max", self.tasks.calls_waiting_max, 1..=65_536)?;
         within("tasks.waits_max", self.tasks.waits_max, 1..=10_000_000)?;
@@ -248,10 +290,10 @@ impl Config {
         self.payments.check()?;
         self.catalog.check()?;
         self.dead_letters.check()?;
+        self.watches.check()?;
         self.notifications.check()
     }
 }
-        self.watches.check()?;
 
 /// Partitions cost files, memory and a task for each service.
 const PARTITIONS_MAX: usize = 1_000;
@@ -286,6 +328,10 @@ mod tests {
         config.mesh.partitions = 0;
         assert_eq!(config.check().unwrap_err(), "mesh.partitions is 0; it must be 1 to 1000");
         let mut config = Config::default();
+        config.listen.address = ([0, 0, 0, 0], 50051).into();
+        assert!(config.check().unwrap_err().contains("--insecure"));
+        config.mesh.insecure = true;
+        config.check().unwrap();
         config.gateway.tries_max = 0;
         assert!(config.check().unwrap_err().starts_with("gateway.tries_max"));
     }

@@ -109,7 +109,7 @@ fn welcome(config: &Config, address: SocketAddr) {
     say("");
 }
 
-async fn serve_metrics(config: &Config, stop: &CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn serve_metrics(config: &Config, stop: &CancellationToken) -> anyhow::Result<()> {
     let Some(address) = config.telemetry.metrics else { return Ok(()) };
     let listener = bind(address, "--metrics").await?;
     // Before anything is measured: earlier samples are lost.
@@ -118,7 +118,7 @@ async fn serve_metrics(config: &Config, stop: &CancellationToken) -> anyhow::Res
     Ok(())
 }
 
-async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
+pub(crate) async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
     server::bind(address).await.map_err(|error: BindError| match error.source.kind() {
         ErrorKind::AddrInUse => {
             anyhow!("another process listens on {address}: stop it, or choose another address with {flag}")
@@ -128,7 +128,7 @@ async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
 }
 
 /// The address as a client on this machine would use it.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
+pub(crate) fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address {
             SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
@@ -139,7 +139,7 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 }
 
 /// Tells the user. Nobody may be listening, which is no reason to stop.
-fn say(line: impl Display) {
+pub(crate) fn say(line: impl Display) {
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }

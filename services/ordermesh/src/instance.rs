@@ -5,17 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use embedded_broker::EmbeddedLog;
+use event_log::SharedLog;
 use gateway::{Gateway, LocalOwner};
 use notifications::Courier;
 use service_host::{Clock, Drained, Health, Server, Watches};
 use state_store::Stores;
-use task_runtime::{Runtime, SharedTracer, Start, Storage, TaskState};
+use task_runtime::{Assignment, Role, Runtime, SharedTracer, Start, Storage, TaskState};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::Config;
 use crate::data::{DataDirectory, DataError};
+use crate::mesh::{Join, Seat};
 use crate::roles::{self, Roles};
 
 /// How long tasks may take to finish what is in flight. Later than that the next start replays a little more.
@@ -67,8 +69,11 @@ pub struct Setup {
 #[derive(Debug)]
 pub struct Instance {
     address: SocketAddr,
-    log: EmbeddedLog,
+    log: SharedLog,
+    /// The log, if it is this process's own.
+    own_log: Option<EmbeddedLog>,
     runtime: Runtime,
+    seat: Seat,
     health: Health,
     services: Vec<&'static str>,
     server: JoinHandle<Drained>,
@@ -87,23 +92,53 @@ pub struct Stopped {
 }
 
 impl Instance {
-    /// Opens the data and starts tasks and server. The health service says SERVING once [`Instance::running`] returns.
+    /// Opens the data and starts tasks and server: a mesh by itself. The health service says SERVING once [`Instance::running`] returns.
     ///
     /// # Errors
     /// [`StartError`]; then nothing is left running.
     pub async fn start(setup: Setup) -> Result<Self, StartError> {
+        let config = &setup.config;
+        let data = DataDirectory::open(&config.mesh.data, config.mesh.partitions)?;
+        let (log, stores) = open(config, &data, &setup.clock).await?;
+        let ground =
+            Ground { log: Arc::new(log.clone()), own_log: Some(log), storage: Storage::Disk(stores), join: None };
+        Self::compose(setup, ground).await
+    }
+
+    /// Joins a mesh of several processes on one log. Without roles it is a gateway, and keeps no data.
+    ///
+    /// # Errors
+    /// [`StartError`]; then nothing is left running.
+    pub async fn join(setup: Setup, join: Join) -> Result<Self, StartError> {
+        let config = &setup.config;
+        let storage = match join.has_tasks() {
+            true => {
+                let data = DataDirectory::open(&config.mesh.data, config.mesh.partitions)?;
+                let stores = stores(config, &data);
+                let opened = tokio::task::spawn_blocking(move || Stores::open(stores));
+                Storage::Disk(opened.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?)
+            }
+            false => Storage::Memory(Arc::new(|_| state_store::MemoryStore::default())),
+        };
+        let ground = Ground { log: join.log.clone(), own_log: None, storage, join: Some(join) };
+        Self::compose(setup, ground).await
+    }
+
+    async fn compose(setup: Setup, ground: Ground) -> Result<Self, StartError> {
         let Setup { config, listener, clock, tracer } = setup;
+        let Ground { log, own_log, storage, join } = ground;
         let address = listener.local_addr().map_err(StartError::Listener)?;
         let sender = notifications::sender::from_config(&config.notifications).map_err(StartError::Mail)?;
-        let data = DataDirectory::open(&config.mesh.data, config.mesh.partitions)?;
-        let (log, stores) = open(&config, &data, &clock).await?;
 
-        let mut start = Start::new(Arc::new(log.clone()), Storage::Disk(stores), config.mesh.partitions);
+        let mut start = Start::new(log.clone(), storage, config.mesh.partitions);
         start.config = config.tasks.runtime();
         start.clock = Arc::new(clock.clone());
         start.tracer = tracer;
         start.instance = config.mesh.instance.clone();
         start.threads = config.tasks.threads;
+        if join.is_some() {
+            start.assignment = Assignment::Managed(Role::Idle);
+        }
         let runtime = Runtime::start(start, roles::definitions(&config)).await?;
 
         let mails = runtime.tasks(notifications::SERVICE).expect("the runtime was started with every role");
@@ -112,22 +147,23 @@ impl Instance {
         let courier = tokio::spawn(courier.run(courier_stop.clone()));
 
         let shutdown = CancellationToken::new();
-        let watches = Watches::new(config.watches.clone(), Arc::new(log.clone()), config.mesh.partitions);
-        let roles = Roles::new(&config, &runtime, &watches);
+        let watches = Watches::new(config.watches.clone(), log.clone(), config.mesh.partitions);
+        let roles = Arc::new(Roles::new(&config, &runtime, &watches));
         let services = roles.services();
         let (health, operations) = service_host::diagnostics::routes().await;
+        let seat = Seat::take(&config, join, runtime.roster(), roles, &shutdown).map_err(StartError::Listener)?;
         let gateway = Gateway::new(gateway::Setup {
             config: config.gateway.clone(),
             message_bytes_max: config.limits.message_bytes_max,
             descriptors: proto::FILE_DESCRIPTOR_SET,
-            owners: Arc::new(roles),
-            operations: LocalOwner::new(operations),
+            owners: seat.owners(),
+            operations: LocalOwner::new(operations.add_service(seat.topology())),
             draining: shutdown.clone(),
         })?;
         health.not_serving(&services).await;
         let server = Server::new(&config.listen, &config.limits);
         let server = tokio::spawn(server.serve(listener, gateway, shutdown.clone()));
-        Ok(Self { address, log, runtime, health, services, server, courier, courier_stop, shutdown })
+        Ok(Self { address, log, own_log, runtime, seat, health, services, server, courier, courier_stop, shutdown })
     }
 
     /// Where it listens.
@@ -139,7 +175,7 @@ impl Instance {
     /// The log, for what reads and writes topics beside the tasks.
     #[must_use]
     pub fn log(&self) -> task_runtime::SharedLog {
-        Arc::new(self.log.clone())
+        self.log.clone()
     }
 
     /// How many tasks run, of how many.
@@ -154,19 +190,41 @@ impl Instance {
     /// # Errors
     /// The task that cannot run, and why.
     pub async fn running(&self) -> Result<(), String> {
+        self.seat.joined().await;
         self.runtime.running().await?;
         self.health.serving(&self.services).await;
         Ok(())
     }
 
-    /// Returns when a task has failed for good, with why. The process should stop.
-    pub async fn failed(&self) -> String {
-        self.runtime.failed().await
+    /// What this instance sees of its mesh.
+    #[must_use]
+    pub fn exchange(&self) -> &membership::Exchange {
+        self.seat.exchange()
     }
 
-    /// Drains: tells the health service, lets calls end, finishes what is in flight, closes the log.
+    /// Returns when a task has failed for good, or the mesh has no place for this instance, with why. The process should stop.
+    pub async fn failed(&self) -> String {
+        tokio::select! {
+            reason = self.runtime.failed() => reason,
+            reason = self.seat.lost() => reason,
+        }
+    }
+
+    /// Stops at once, as far as a living process can: nobody is told, and nothing is handed over. For tests.
+    pub async fn abandon(self) {
+        self.seat.abandon();
+        self.server.abort();
+        self.courier.abort();
+        self.runtime.stop(TASKS_STOP).await;
+        if let Some(log) = self.own_log {
+            log.close().await;
+        }
+    }
+
+    /// Drains: tells the health service, hands its tasks over, lets calls end, finishes what is in flight, closes the log.
     pub async fn stop(self) -> Stopped {
         self.health.not_serving(&self.services).await;
+        self.seat.hand_over(&self.runtime.roster()).await;
         self.shutdown.cancel();
         let connections_cut = self.server.await.map_or(0, |drained| drained.connections_cut);
         // While tasks still take what came of the e-mails that are on their way.
@@ -176,7 +234,10 @@ impl Instance {
             courier.abort();
         }
         let tasks_finished = self.runtime.stop(TASKS_STOP).await;
-        self.log.close().await;
+        self.seat.leave().await;
+        if let Some(log) = self.own_log {
+            log.close().await;
+        }
         Stopped { connections_cut, tasks_finished }
     }
 }
@@ -192,12 +253,24 @@ async fn open(config: &Config, data: &DataDirectory, clock: &Clock) -> Result<(E
         clock: embedded_broker::Clock::new(move || clock.now_ms()),
         ..embedded_broker::Config::new(data.log())
     };
-    let stores = state_store::Config {
+    let stores = stores(config, data);
+    let opened = tokio::task::spawn_blocking(move || Ok((EmbeddedLog::open(log)?, Stores::open(stores)?)));
+    opened.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}
+
+fn stores(config: &Config, data: &DataDirectory) -> state_store::Config {
+    state_store::Config {
         cache_bytes: config.store.cache_bytes,
         memtable_bytes: config.store.memtable_bytes,
         verify_rows: config.store.verify_rows,
         ..state_store::Config::new(data.state())
-    };
-    let opened = tokio::task::spawn_blocking(move || Ok((EmbeddedLog::open(log)?, Stores::open(stores)?)));
-    opened.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    }
+}
+
+/// What an instance stands on.
+struct Ground {
+    log: SharedLog,
+    own_log: Option<EmbeddedLog>,
+    storage: Storage,
+    join: Option<Join>,
 }

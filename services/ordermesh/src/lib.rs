@@ -8,11 +8,13 @@ compile_error!("the feature `simulation` breaks the promises of the mesh on purp
 mod config;
 mod data;
 mod instance;
+mod mesh;
 mod roles;
 mod sample;
 
 pub use config::{BrokerConfig, Config, MeshConfig, StoreConfig, Sync, TasksConfig};
 pub use data::{DataDirectory, DataError};
 pub use instance::{Instance, Setup, StartError, Stopped};
+pub use mesh::{Join, Membership, PeersConfig};
 pub use roles::{definitions, key_name};
 pub use sample::{Sample, load_sample};

@@ -3,6 +3,8 @@
 mod cli;
 mod dev;
 mod producers;
+mod serve;
+mod topology;
 
 use std::process::ExitCode;
 
@@ -29,9 +31,17 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Dev { settings, sample } => {
             let config = settings.load()?;
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-            runtime.context("the threads cannot be started")?.block_on(dev::run(config, sample))
+            on_threads(dev::run(config, sample))
         }
+        Command::Serve { settings, joining } => {
+            let config = settings.load_joining(&joining)?;
+            on_threads(serve::run(config, serve::Part::Tasks))
+        }
+        Command::Gateway { settings, joining } => {
+            let config = settings.load_joining(&joining)?;
+            on_threads(serve::run(config, serve::Part::Gateway))
+        }
+        Command::Topology { addr, watch } => on_threads(topology::run(&addr, watch)),
         Command::Config { settings } => {
             print!("{}", service_host::config::render(&settings.load()?)?);
             Ok(())
@@ -41,4 +51,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Ok(runtime.context("the threads cannot be started")?.block_on(producers::run(producer))?)
         }
     }
+}
+
+fn on_threads(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.context("the threads cannot be started")?.block_on(work)
 }

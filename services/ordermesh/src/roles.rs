@@ -5,10 +5,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use event_log::partition_for_key;
-use gateway::{LocalOwner, NoOwner, Owner, Owners};
+use gateway::{Claim, Current, LocalOwner, NoOwner, Owner, Owners};
 use http::{Request, Response};
 use service_host::{KeyName, Watches};
 use task_runtime::{Definition, Runtime, Work};
+use tokio::sync::watch;
 use tonic::body::Body;
 use tonic::server::NamedService;
 use tower::Service;
@@ -33,18 +34,26 @@ pub fn definitions(config: &Config) -> Vec<Definition> {
     services.into_iter().map(Definition::replayable).chain([dead_letters]).collect()
 }
 
-/// The roles of this process, which answer for all partitions.
+/// The roles of this process. In a process that is a mesh by itself they answer for all partitions.
 pub(crate) struct Roles {
     partitions: u32,
+    instance: Arc<str>,
     owners: HashMap<&'static str, LocalOwner>,
-    services: Vec<&'static str>,
+    services: HashMap<&'static str, LocalOwner>,
+    changes: watch::Sender<u64>,
 }
 
 impl Roles {
     /// Puts the gRPC services before the tasks of a runtime that was started with [`definitions`].
     pub(crate) fn new(config: &Config, runtime: &Runtime, watches: &Watches) -> Self {
-        let mut roles = Self { partitions: config.mesh.partitions, owners: HashMap::new(), services: Vec::new() };
         let instance: Arc<str> = Arc::from(config.mesh.instance.as_str());
+        let mut roles = Self {
+            partitions: config.mesh.partitions,
+            instance: instance.clone(),
+            owners: HashMap::new(),
+            services: HashMap::new(),
+            changes: watch::Sender::new(0),
+        };
         let owner = |service: &str| {
             let tasks = runtime.tasks(service).expect("the runtime was started with every role");
             service_host::Owner::new(tasks, instance.clone())
@@ -68,13 +77,29 @@ impl Roles {
         S: Clone + Send + std::marker::Sync + 'static,
         S::Future: Send,
     {
-        self.owners.insert(role, LocalOwner::new(server));
-        self.services.push(S::NAME);
+        let owner = LocalOwner::new(server);
+        self.owners.insert(role, owner.clone());
+        self.services.insert(S::NAME, owner);
     }
 
     /// Names of the gRPC services, for the health service.
     pub(crate) fn services(&self) -> Vec<&'static str> {
-        self.services.clone()
+        self.services.keys().copied().collect()
+    }
+
+    /// Names of the roles.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.owners.keys().copied()
+    }
+
+    /// What answers for a role here.
+    pub(crate) fn local(&self, role: &str) -> Option<LocalOwner> {
+        self.owners.get(role).cloned()
+    }
+
+    /// A gRPC service by its name, such as `ordermesh.orders.v1.OrderService`.
+    pub(crate) fn service(&self, name: &str) -> Option<&LocalOwner> {
+        self.services.get(name)
     }
 }
 
@@ -102,16 +127,21 @@ impl Owners for Roles {
         partition_for_key(key, self.partitions)
     }
 
-    fn owner(&self, role: &str, partition: u32) -> Result<Owner, NoOwner> {
+    fn owner(&self, role: &str, partition: u32) -> Result<Current, NoOwner> {
         if partition >= self.partitions {
             return Err(NoOwner);
         }
-        self.owners.get(role).cloned().map(Owner::Local).ok_or(NoOwner)
+        let owner = self.local(role).map(Owner::Local).ok_or(NoOwner)?;
+        Ok(Current { owner, claim: Claim { instance: self.instance.clone(), epoch: 0 } })
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 }
 
 impl fmt::Debug for Roles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Roles").field("partitions", &self.partitions).field("services", &self.services).finish()
+        f.debug_struct("Roles").field("partitions", &self.partitions).field("owners", &self.owners.keys()).finish()
     }
 }

@@ -11,7 +11,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What each crate beside the services may use of the others.
-const MAY_USE: [(&str, &[&str]); 11] = [
+const MAY_USE: [(&str, &[&str]); 12] = [
     ("proto", &[]),
     ("event-log", &[]),
     ("embedded-broker", &["event-log"]),
@@ -20,9 +20,10 @@ const MAY_USE: [(&str, &[&str]); 11] = [
     ("task-runtime", &["event-log", "state-store"]),
     ("service-host", &["proto", "task-runtime"]),
     ("gateway", &["proto", "service-host"]),
+    ("membership", &["kafka-log", "proto", "service-host"]),
     // The campaign reads topics through the port of logs, like a reader outside of the mesh.
     ("loadtest", &["embedded-broker", "event-log", "kafka-log", "proto"]),
-    ("testkit", &["event-log", "ordermesh", "proto", "service-host", "state-store", "task-runtime"]),
+    ("testkit", &["event-log", "membership", "ordermesh", "proto", "service-host", "state-store", "task-runtime"]),
     // The only one that composes: it may use every crate but these.
     ("ordermesh", &["! loadtest", "! testkit"]),
 ];
@@ -39,7 +40,7 @@ const TESTS_MAY_USE: [(&str, &str); 5] = [
 /// Dependencies that few may have, so that the rest can be built and tested without them.
 const ONLY_USED_BY: [(&str, &[&str]); 5] = [
     ("fjall", &["state-store"]),
-    ("kafka-protocol", &["embedded-broker", "kafka-log"]),
+    ("kafka-protocol", &["embedded-broker", "kafka-log", "membership"]),
     ("rskafka", &["kafka-log"]),
     ("metrics-exporter-prometheus", &["service-host"]),
     ("anyhow", &["loadtest", "ordermesh"]),

@@ -114,6 +114,11 @@ impl Problem {
         .retry_after(REBALANCING_RETRY)
     }
 
+    /// The way to the owner is broken: OWNER_UNREACHABLE. Whether the call had an effect is not known.
+    pub fn owner_unreachable() -> Self {
+        Self::new(Code::Unavailable, "OWNER_UNREACHABLE", "the owner of the partition cannot be reached")
+    }
+
     /// A list must be complete and is not: UNAVAILABLE PARTITION_UNREACHABLE.
     pub fn partitions_unreachable(names: &[String]) -> Self {
         Self::new(

@@ -1,12 +1,16 @@
 //! What tests of services need: a driver for processors without a log, one service with real tasks on a log in memory,
 //! and a whole mesh.
 
+#[cfg(feature = "mesh")]
+mod instances;
 #[cfg(feature = "mail-server")]
 mod mail_server;
 #[cfg(feature = "mesh")]
 mod mesh;
 mod running;
 
+#[cfg(feature = "mesh")]
+pub use instances::Instances;
 #[cfg(feature = "mail-server")]
 pub use mail_server::{MailServer, MailTls, Misbehaviour, ReceivedMail};
 #[cfg(feature = "mesh")]

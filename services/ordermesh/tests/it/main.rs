@@ -10,6 +10,7 @@ mod fraud;
 mod fulfilment;
 mod history;
 mod inputs;
+mod instances;
 mod kills;
 mod lists;
 mod notifications;

@@ -1,0 +1,13 @@
+//! What makes several processes one mesh: who does what, where calls go, and how that is shown.
+
+mod conductor;
+mod config;
+mod door;
+mod owners;
+mod seat;
+mod topology;
+
+pub use config::PeersConfig;
+pub use seat::{Join, Membership};
+
+pub(crate) use seat::Seat;

@@ -1,0 +1,58 @@
+//! How this instance and the others of its mesh reach each other.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use membership::ExchangeConfig;
+use serde::{Deserialize, Serialize};
+
+/// The other instances.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PeersConfig {
+    /// Where this instance listens for the others. Clients have no business there. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where the others reach it, `host:port`; the address that it listens on when absent.
+    pub advertise: Option<String>,
+    /// All instances by name, each `host:port`, itself included. When empty, the brokers' group says who is there.
+    pub instances: BTreeMap<String, String>,
+    /// How often each instance tells the others of itself.
+    #[serde(with = "humantime_serde")]
+    pub interval: Duration,
+    /// An instance that was not heard for so long is given up, and its tasks are taken over.
+    #[serde(with = "humantime_serde")]
+    pub silent_after: Duration,
+}
+
+impl Default for PeersConfig {
+    fn default() -> Self {
+        let ExchangeConfig { interval, silent_after } = ExchangeConfig::default();
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            advertise: None,
+            instances: BTreeMap::new(),
+            interval,
+            silent_after,
+        }
+    }
+}
+
+impl PeersConfig {
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if self.interval < Duration::from_millis(10) {
+            return Err(format!("peers.interval is {:?}; it must be at least 10ms", self.interval));
+        }
+        if self.silent_after < self.interval * 3 {
+            return Err(format!(
+                "peers.silent_after is {:?}; it must be at least three times peers.interval",
+                self.silent_after
+            ));
+        }
+        Ok(())
+    }
+
+    pub(super) fn exchange(&self) -> ExchangeConfig {
+        ExchangeConfig { interval: self.interval, silent_after: self.silent_after }
+    }
+}

@@ -1,0 +1,134 @@
+//! `ordermesh serve` and `ordermesh gateway`: one process of several, from its first word to its last.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow, bail};
+use kafka_log::KafkaLog;
+use kafka_log::wire::Dial;
+use ordermesh::{Config, Instance, Join, Membership, Setup, definitions, key_name};
+use service_host::{Clock, Dialer, SpanTracer, Telemetry, shutdown};
+use tokio_util::sync::CancellationToken;
+
+use crate::dev::{bind, reachable, say, serve_metrics};
+
+/// How often a start that takes long says what it waits for.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
+/// How long brokers that cannot be reached are tried again at the start: they may be starting too.
+const BROKERS_WAIT: Duration = Duration::from_secs(60);
+/// Pause between two tries.
+const BROKERS_PAUSE: Duration = Duration::from_secs(1);
+
+/// What a process does in its mesh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// It runs tasks, and is a gateway too.
+    Tasks,
+    /// It is a gateway only.
+    Gateway,
+}
+
+/// Runs until a signal, in life order: telemetry, listen, connect, build, wait, hand over, drain.
+pub(crate) async fn run(config: Config, part: Part) -> anyhow::Result<()> {
+    let begin = Instant::now();
+    let stop = shutdown::on_signal().context("signals cannot be listened to")?;
+    let telemetry = Telemetry::init(&config.log, &config.telemetry, &config.mesh.instance)?;
+    serve_metrics(&config, &stop).await?;
+    let listener = bind(config.listen.address, "--listen").await?;
+    let peers = bind(config.peers.listen, "--peers").await?;
+    let peers_address = peers.local_addr().context("the listener for other instances has no address")?;
+    say(format_args!("ordermesh {} starts as {}", env!("CARGO_PKG_VERSION"), config.mesh.instance));
+    let Some(log) = connect(&config, &stop).await? else { return Ok(()) };
+    say(format_args!("  brokers are reached after {:.0?}", begin.elapsed()));
+
+    let services = services(&config, part);
+    let membership = if config.peers.instances.is_empty() {
+        Membership::Group(Dial::new(&config.kafka)?)
+    } else {
+        Membership::listed(&config, &services)
+    };
+    let tracer = Arc::new(SpanTracer::new(&telemetry, key_name));
+    let setup = Setup { config: config.clone(), listener, clock: Clock::system(), tracer };
+    let join = Join { log: Arc::new(log), membership, peers, dialer: Dialer::plain(), services };
+    let instance = Instance::join(setup, join).await?;
+
+    let ended = tokio::select! {
+        ended = serve(&instance, &config, part, begin, peers_address) => ended,
+        () = stop.cancelled() => Ok(()),
+    };
+    say("stopping: tasks are handed over");
+    let stopped = instance.stop().await;
+    if stopped.connections_cut > 0 {
+        say(format_args!("  {} connections were still busy and were cut", stopped.connections_cut));
+    }
+    if !stopped.tasks_finished {
+        say("  tasks did not finish in time: the next owner goes over a little more of the log");
+    }
+    telemetry.shutdown().await;
+    ended
+}
+
+/// Says where everything is once the mesh is known, and stays as long as nothing fails.
+async fn serve(
+    instance: &Instance,
+    config: &Config,
+    part: Part,
+    begin: Instant,
+    peers: std::net::SocketAddr,
+) -> anyhow::Result<()> {
+    let running = async {
+        let mut running = std::pin::pin!(instance.running());
+        loop {
+            match tokio::time::timeout(PROGRESS_INTERVAL, running.as_mut()).await {
+                Ok(ended) => return ended,
+                Err(_) => say("  waiting for the other instances and for tasks to be restored"),
+            }
+        }
+    };
+    tokio::select! {
+        ended = running => ended.map_err(|reason| anyhow!(reason))?,
+        reason = instance.failed() => bail!(reason),
+    }
+    say(format_args!("  the mesh {} is joined after {:.0?}", config.mesh.group, begin.elapsed()));
+    say(format_args!("listening on {} (gRPC, with reflection and health)", reachable(instance.address())));
+    if part == Part::Tasks {
+        say(format_args!(
+            "other instances reach it at {}",
+            config.peers.advertise.clone().unwrap_or(peers.to_string())
+        ));
+    }
+    if let Some(metrics) = config.telemetry.metrics {
+        say(format_args!("metrics on http://{metrics}/metrics"));
+    }
+    bail!(instance.failed().await)
+}
+
+fn services(config: &Config, part: Part) -> BTreeSet<Arc<str>> {
+    match part {
+        Part::Gateway => BTreeSet::new(),
+        Part::Tasks if config.mesh.roles.is_empty() => {
+            definitions(config).iter().map(|definition| definition.service().into()).collect()
+        }
+        Part::Tasks => config.mesh.roles.iter().map(|role| role.as_str().into()).collect(),
+    }
+}
+
+/// The log; `None` when the process was told to stop before a broker answered.
+async fn connect(config: &Config, stop: &CancellationToken) -> anyhow::Result<Option<KafkaLog>> {
+    let deadline = Instant::now() + BROKERS_WAIT;
+    loop {
+        let connected = tokio::select! {
+            connected = KafkaLog::connect(config.kafka.clone()) => connected,
+            () = stop.cancelled() => return Ok(None),
+        };
+        match connected {
+            Ok(log) => return Ok(Some(log)),
+            Err(error @ kafka_log::ConnectError::Brokers(_)) if Instant::now() < deadline => {
+                say(format_args!("  {:#}; trying again", anyhow!(error)));
+                tokio::time::sleep(BROKERS_PAUSE).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
