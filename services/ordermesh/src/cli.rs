@@ -8,6 +8,7 @@ use ordermesh::{Config, Sync};
 use service_host::config::{ConfigError, LogFormat, Overrides, load};
 use validation::RequiredCheck;
 
+use crate::health::Probe;
 use crate::producers::Producer;
 
 /// An order system as a mesh of gRPC services on event logs.
@@ -56,6 +57,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         settings: Settings,
     },
+    /// Asks an instance whether calls are welcome; fails if not.
+    Health(Probe),
     #[command(flatten)]
     Producer(Producer),
 }

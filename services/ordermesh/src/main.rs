@@ -2,6 +2,7 @@
 
 mod cli;
 mod dev;
+mod health;
 mod producers;
 mod serve;
 mod topology;
@@ -46,11 +47,14 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             print!("{}", service_host::config::render(&settings.load()?)?);
             Ok(())
         }
-        Command::Producer(producer) => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            Ok(runtime.context("the threads cannot be started")?.block_on(producers::run(producer))?)
-        }
+        Command::Health(probe) => on_one_thread(health::run(probe)),
+        Command::Producer(producer) => on_one_thread(async { Ok(producers::run(producer).await?) }),
     }
+}
+
+fn on_one_thread(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("the threads cannot be started")?.block_on(work)
 }
 
 fn on_threads(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {

@@ -43,6 +43,22 @@ async fn a_signal_drains_and_ends_with_zero() {
     assert_eq!(again.state(), OrderState::Shipped);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_tells_whether_calls_are_welcome() {
+    let probe = |address: String| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ordermesh"));
+        command.args(["health", "--addr", &address]);
+        tokio::task::spawn_blocking(move || command.output().unwrap())
+    };
+    let data = tempfile::tempdir().unwrap();
+    let process = Process::start(data.path(), &[]);
+    let address = process.address.to_string();
+    let serving = probe(address.clone()).await.unwrap();
+    assert!(serving.status.success() && serving.stdout == b"SERVING\n", "{serving:?}");
+    process.kill();
+    assert!(refused(&probe(address).await.unwrap()).contains("cannot be reached"));
+}
+
 #[test]
 fn a_taken_port_is_said_plainly() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,0 +1,44 @@
+//! `ordermesh health`: asks an instance whether calls are welcome, for probes of containers and scripts that wait for it.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use tonic::transport::Endpoint;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+/// Whom to ask, and for how long.
+#[derive(Debug, Args)]
+pub(crate) struct Probe {
+    /// Address of the instance, as in 127.0.0.1:50051
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:50051")]
+    addr: String,
+    /// Service that must serve, as in `ordermesh.orders.v1.OrderService` [default: all of them]
+    #[arg(long, value_name = "NAME", default_value = "")]
+    service: String,
+    /// How long it may take, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 2_000)]
+    timeout_ms: u64,
+}
+
+/// Fails unless the answer is SERVING.
+pub(crate) async fn run(probe: Probe) -> anyhow::Result<()> {
+    let address = if probe.addr.contains("://") { probe.addr.clone() } else { format!("http://{}", probe.addr) };
+    let timeout = Duration::from_millis(probe.timeout_ms);
+    let endpoint = Endpoint::from_shared(address.clone())
+        .with_context(|| format!("{address} is not an address"))?
+        .connect_timeout(timeout)
+        .timeout(timeout);
+    let channel = endpoint.connect().await.with_context(|| format!("{address} cannot be reached"))?;
+    let request = HealthCheckRequest { service: probe.service };
+    let answer = HealthClient::new(channel).check(request).await.map_err(|status| anyhow::anyhow!("{status}"))?;
+    match answer.into_inner().status() {
+        ServingStatus::Serving => {
+            println!("SERVING");
+            Ok(())
+        }
+        other => bail!("{address} answers {}", other.as_str_name()),
+    }
+}
