@@ -2,12 +2,14 @@
 # Measures the whole mesh in one process on this machine, driver beside it, and writes all figures into one file:
 # latency at fixed rates, the most orders a second, processor time, memory, fsyncs, and restarts with many orders.
 #
-#   loadtest/bench.sh [--quick] [PART...]     parts: os group restart (all when none is named)
+#   loadtest/bench.sh [--quick] [PART...]     parts: os group restart kafka (the first three when none is named)
 #
 #   os       acknowledged = handed to the operating system: 200/s, 1,000/s, closed loop; idle before and after
 #   group    acknowledged = fsynced: the same, with the counters of records, bytes and fsyncs
 #   restart  kill -9 with ORDERS orders in state, then the time until orders are validated again,
 #            with the local stores and without them
+#   kafka    on a real Kafka of one node (tools/kafka.sh), with one instance and with three: 50, 200, 500 and 1,000/s,
+#            closed loop; what the broker costs beside the mesh; idle. A young broker is slow: it warms up first
 #
 # --quick shortens every cell and restarts with few orders: to see that it works, not for figures.
 # Environment: DATA (a folder for the data, on the disk to be measured; default: a new one under TMPDIR),
@@ -16,20 +18,21 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-seconds=60 warmup=20s closed=30s idle=30s orders=${ORDERS:-1000000}
+seconds=60 warmup=20s closed=30s idle=30s warm=3m orders=${ORDERS:-1000000}
 commit=$(git rev-parse --short=10 HEAD 2>/dev/null || echo unknown)
 [ -z "$(git status --porcelain --untracked-files=no 2>/dev/null)" ] || commit+=-dirty
 result=${RESULT:-loadtest/results/$(date -u +%F)-$commit.json}
 if [ "${1:-}" = --quick ]; then
   shift
-  seconds=5 warmup=2s closed=5s idle=3s orders=${ORDERS:-5000} result=${RESULT:-}
+  seconds=5 warmup=2s closed=5s idle=3s warm=5s orders=${ORDERS:-5000} result=${RESULT:-}
 fi
 parts=("$@")
 [ $# -gt 0 ] || parts=(os group restart)
 port=${PORT:-50151}
 address=127.0.0.1:$port metrics=127.0.0.1:$((port + 1))
 work=$(mktemp -d "${DATA:-${TMPDIR:-/tmp}}/ordermesh-bench.XXXXXX")
-server=""
+server="" kafka="" brokers="" broker=""
+instances=()
 
 die() { echo "bench.sh: $*" >&2; exit 1; }
 
@@ -39,7 +42,7 @@ stop() { # stop SIGNAL
   wait "$server" 2>/dev/null || true
   server=""
 }
-trap 'stop KILL; rm -rf "$work"' EXIT
+trap 'stop KILL; leave; [ -z "$kafka" ] || tools/kafka.sh stop "$kafka"; rm -rf "$work"' EXIT
 
 start() { # start DIR FLAGS...: sets server and started
   local data=$work/$1
@@ -118,8 +121,52 @@ part_restart() {
   stop TERM
 }
 
+serve() { # serve N: instance N of a mesh on Kafka; the first one is the gateway
+  local n=$1
+  target/release/ordermesh serve --brokers "$brokers" --instance "bench-$n" --data "$work/instance-$n" --partitions 8 \
+    --listen "127.0.0.1:$((port + 10 * n))" --metrics "127.0.0.1:$((port + 10 * n + 1))" --workshop 0 \
+    >>"$work/server.log" 2>&1 &
+  instances+=($!)
+}
+leave() { # all instances hand over and end
+  [ ${#instances[@]} -gt 0 ] || return 0
+  kill -TERM "${instances[@]}" 2>/dev/null || true
+  wait "${instances[@]}" 2>/dev/null || true
+  instances=()
+}
+joined() { local IFS=,; echo "$*"; }
+
+on_kafka() { # on_kafka LABEL: the cells with the instances that run
+  local label=$1 n addresses=()
+  for n in "${!instances[@]}"; do addresses+=("127.0.0.1:$((port + 10 * (n + 1) + 1))"); done
+  address=127.0.0.1:$((port + 10))
+  local costs=(--broker-pid "$broker" --metrics "$(joined "${addresses[@]}")")
+  server=$(joined "${instances[@]}")
+  setup
+  target/release/loadtest run --addr "$address" --mode closed --duration "$warm" --warmup 0s --connections 8 >/dev/null
+  for rate in 50 200 500 1000; do open "$label" "$rate" "${costs[@]}"; done
+  closed "$label" 1024 "${costs[@]}"
+  tool idle "$label: idle" --pid "${instances[0]}" --duration "$idle"
+  tool idle "$label: idle, broker" --pid "$broker" --duration "$idle"
+  server=""
+}
+
+part_kafka() {
+  kafka=$work/kafka
+  brokers=$(tools/kafka.sh start "$kafka" 1 | tail -1)
+  broker=$(cat "$kafka/1/pid")
+  serve 1
+  on_kafka "kafka, one instance"
+  serve 2
+  serve 3
+  on_kafka "kafka, three instances"
+  leave
+  tools/kafka.sh stop "$kafka"
+  kafka=""
+}
+
 for part in "${parts[@]}"; do
-  case $part in os | group | restart) ;; *) die "$part: not one of os group restart" ;; esac
+  case $part in os | group | restart | kafka) ;; *) die "$part: not one of os group restart kafka" ;; esac
 done
 read -r load _ </proc/loadavg
 awk -v load="$load" 'BEGIN { exit load < 0.5 }' && echo "bench.sh: the machine is busy (load $load): these are no figures" >&2

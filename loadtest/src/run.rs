@@ -94,9 +94,9 @@ pub struct Settings {
     /// Processes of its broker on this machine, the same.
     #[arg(long, value_name = "PID,...", value_delimiter = ',')]
     pub broker_pid: Vec<u32>,
-    /// The server's Prometheus address, to read its counters.
-    #[arg(long, value_name = "HOST:PORT")]
-    pub metrics: Option<String>,
+    /// Prometheus addresses of the mesh's processes, to read their counters.
+    #[arg(long, value_name = "HOST:PORT,...", value_delimiter = ',')]
+    pub metrics: Vec<String>,
     /// What becomes of the result.
     #[command(flatten)]
     #[serde(flatten)]
@@ -231,10 +231,7 @@ impl Reading {
         } else {
             spawn_blocking(move || process::settle(&pids, SETTLE_MAX)).await??
         };
-        let counters = match &settings.metrics {
-            Some(address) => scrape::counters(address).await?,
-            None => Counters::new(),
-        };
+        let counters = scrape::counters_of(&settings.metrics).await?;
         let (server, broker) = (process::usage_of(&settings.pid)?, process::usage_of(&settings.broker_pid)?);
         Ok(Self { driver: process::own_usage()?, server, broker, settled, counters })
     }

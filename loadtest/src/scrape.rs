@@ -15,11 +15,21 @@ const ANSWER_BYTES_MAX: u64 = 16 << 20;
 /// Counters by name, summed over their labels.
 pub type Counters = BTreeMap<String, f64>;
 
-/// Reads all counters at `HOST:PORT`.
+/// Reads all counters at several addresses, each `HOST:PORT`, and sums them.
 ///
 /// # Errors
-/// When nobody answers there, or not with metrics.
-pub async fn counters(address: &str) -> anyhow::Result<Counters> {
+/// When nobody answers at one of them, or not with metrics.
+pub async fn counters_of(addresses: &[String]) -> anyhow::Result<Counters> {
+    let mut sum = Counters::new();
+    for address in addresses {
+        for (name, value) in counters(address).await? {
+            *sum.entry(name).or_default() += value;
+        }
+    }
+    Ok(sum)
+}
+
+async fn counters(address: &str) -> anyhow::Result<Counters> {
     let answer = tokio::time::timeout(TIMEOUT, get(address)).await.context("no answer in time");
     let answer = answer.and_then(|answer| answer).with_context(|| format!("metrics at {address} cannot be read"))?;
     Ok(parse(&answer))

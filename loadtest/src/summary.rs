@@ -7,10 +7,13 @@ use crate::report::{self, Figures, Report, Run};
 use crate::tally::Quantiles;
 
 /// Counters that tell what an order costs beneath the API: name in the table, name on the Prometheus address.
-const COUNTERS: [(&str, &str); 3] = [
+const COUNTERS: [(&str, &str); 6] = [
     ("records", "ordermesh_broker_records_total"),
     ("log bytes", "ordermesh_broker_bytes_total"),
     ("fsyncs", "ordermesh_broker_fsyncs_total"),
+    ("appends", "ordermesh_kafka_appends_total"),
+    ("records", "ordermesh_kafka_append_records_total"),
+    ("log bytes", "ordermesh_kafka_append_bytes_total"),
 ];
 
 /// Prints the results in files, and writes them all into one where that is wanted.
