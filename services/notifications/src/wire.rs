@@ -146,7 +146,7 @@ pub(crate) fn notification_to_proto(order_id: &str, row: pb::NotificationRow) ->
         state: row.state,
         message_id: row.message_id,
         attempts: count(delivery.attempts()),
-        next_attempt_time: (delivery.state == State::Pending).then(|| timestamp(delivery.due_ms)),
+        next_attempt_time: (delivery.state == State::Pending).then(|| timestamp(delivery.due_ms.max(row.created_ms))),
         last_error: delivery.last_error,
         create_time: Some(timestamp(row.created_ms)),
         update_time: Some(timestamp(row.changed_ms)),
@@ -212,7 +212,7 @@ pub(crate) fn new_notification(customer_id: &str, mail: Mail) -> pb::Notificatio
         created_ms,
         ..Default::default()
     };
-    delivered(row, Delivery::new(created_ms), created_ms)
+    delivered(row, Delivery::default(), created_ms)
 }
 
 /// How far the sending of a row's e-mail has come.

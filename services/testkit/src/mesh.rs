@@ -3,8 +3,9 @@
 //! the test's.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use event_log::{Record, TopicName, TopicPartition};
+use event_log::{FetchFrom, FetchLimits, Record, TopicName, TopicPartition};
 use ordermesh::{Config, Instance, Setup, Stopped, Sync};
 use proto::customers::v1::customer_service_client::CustomerServiceClient;
 use proto::inventory::v1::inventory_service_client::InventoryServiceClient;
@@ -145,6 +146,30 @@ impl Mesh {
     pub async fn append(&self, topic: &str, partition: u32, record: Record) {
         let at = TopicPartition { topic: TopicName::new(topic), partition };
         self.instance.log().append(&at, vec![record]).await.expect("the log takes a record");
+    }
+
+    /// Everything that stands in a topic now, partition by partition.
+    ///
+    /// # Panics
+    /// The log does not answer.
+    pub async fn records(&self, topic: &str) -> Vec<Record> {
+        let (log, mut records) = (self.instance.log(), Vec::new());
+        for partition in 0..self.config.mesh.partitions {
+            let at = TopicPartition { topic: TopicName::new(topic), partition };
+            let mut offset = log.earliest(&at).await.expect("the log answers");
+            let end = log.latest(&at).await.expect("the log answers");
+            while offset < end {
+                let from = [FetchFrom { partition: at.clone(), offset }];
+                let limits = FetchLimits { max_bytes_per_partition: 1 << 20, max_wait: Duration::from_secs(1) };
+                for fetched in log.fetch(&from, limits).await.expect("the log answers") {
+                    for stored in fetched.result.expect("the partition can be read").records {
+                        offset = stored.offset.next();
+                        records.push(stored.record);
+                    }
+                }
+            }
+        }
+        records
     }
 
     /// A client of ShippingService.

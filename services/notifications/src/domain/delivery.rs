@@ -58,13 +58,14 @@ pub enum Outcome {
     },
 }
 
-impl Delivery {
-    /// One that is due now.
-    #[must_use]
-    pub fn new(now_ms: i64) -> Self {
-        Self { state: State::Pending, tries: 0, tries_before: 0, last_error: String::new(), due_ms: now_ms }
+/// A new one is due at once, whatever the clock says of those who caused it.
+impl Default for Delivery {
+    fn default() -> Self {
+        Self { state: State::Pending, tries: 0, tries_before: 0, last_error: String::new(), due_ms: 0 }
     }
+}
 
+impl Delivery {
     /// Tries that have ended, all together: the number of the try that is next.
     #[must_use]
     pub fn attempts(&self) -> u32 {

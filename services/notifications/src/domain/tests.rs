@@ -84,7 +84,7 @@ fn failed(is_final: bool) -> Outcome {
 
 #[test]
 fn tries_are_repeated_with_growing_pauses_up_to_a_limit() {
-    let mut delivery = Delivery::new(0);
+    let mut delivery = Delivery::default();
     for (tries, pause_ms) in [(1, 100), (2, 200), (3, 250)] {
         delivery = report(&delivery, delivery.attempts(), failed(false), &POLICY, 1_000).unwrap();
         assert_eq!((delivery.state, delivery.tries, delivery.due_ms), (State::Pending, tries, 1_000 + pause_ms));
@@ -95,24 +95,24 @@ fn tries_are_repeated_with_growing_pauses_up_to_a_limit() {
 
 #[test]
 fn what_is_sent_stays_so_and_what_is_refused_for_good_is_given_up_at_once() {
-    let sent = report(&Delivery::new(0), 0, Outcome::Sent, &POLICY, 1).unwrap();
+    let sent = report(&Delivery::default(), 0, Outcome::Sent, &POLICY, 1).unwrap();
     assert_eq!((sent.state, sent.attempts()), (State::Sent, 1));
     assert_eq!(report(&sent, 1, failed(true), &POLICY, 2), None);
     assert_eq!(renew(&sent, 3), None);
-    let refused = report(&Delivery::new(0), 0, failed(true), &POLICY, 1).unwrap();
+    let refused = report(&Delivery::default(), 0, failed(true), &POLICY, 1).unwrap();
     assert_eq!((refused.state, refused.attempts()), (State::Undeliverable, 1));
 }
 
 #[test]
 fn a_report_of_another_try_is_ignored() {
-    let once = report(&Delivery::new(0), 0, failed(false), &POLICY, 1).unwrap();
+    let once = report(&Delivery::default(), 0, failed(false), &POLICY, 1).unwrap();
     assert_eq!(report(&once, 0, failed(false), &POLICY, 2), None);
     assert_eq!(report(&once, 2, Outcome::Sent, &POLICY, 2), None);
 }
 
 #[test]
 fn a_replayed_e_mail_has_all_its_tries_again_and_numbers_them_on() {
-    let given_up = report(&Delivery::new(0), 0, failed(true), &POLICY, 1).unwrap();
+    let given_up = report(&Delivery::default(), 0, failed(true), &POLICY, 1).unwrap();
     let renewed = renew(&given_up, 77).unwrap();
     assert_eq!((renewed.state, renewed.tries, renewed.attempts(), renewed.due_ms), (State::Pending, 0, 1, 77));
     assert_eq!(report(&renewed, 0, Outcome::Sent, &POLICY, 78), None, "a late report of a try before the replay");
@@ -122,7 +122,7 @@ fn a_replayed_e_mail_has_all_its_tries_again_and_numbers_them_on() {
 #[test]
 fn pauses_do_not_overflow() {
     let policy = Policy { tries_max: u32::MAX, pause_ms: i64::MAX / 2, pause_max_ms: i64::MAX };
-    let delivery = Delivery { tries: 1_000, ..Delivery::new(0) };
+    let delivery = Delivery { tries: 1_000, ..Delivery::default() };
     assert_eq!(report(&delivery, 1_000, failed(false), &policy, i64::MAX).unwrap().due_ms, i64::MAX);
 }
 

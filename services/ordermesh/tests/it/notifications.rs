@@ -134,6 +134,14 @@ async fn exactly_one_e_mail_in_every_order_of_arrival_and_none_again_after_a_res
     reached(&mesh.channel(), "o-last", NotificationState::Sent).await;
     wanted.insert("<order.o-last@ordermesh>".to_owned(), 1);
     drop(shop);
+    // Each was enriched once, for the level that its customer has.
+    let enriched = mesh.records("orders-gold").await;
+    let mut orders: Vec<_> = enriched.iter().map(|record| record.key.clone().unwrap()).collect();
+    orders.sort();
+    assert_eq!(orders, ["o-0", "o-1", "o-2", "o-3", "o-4", "o-5", "o-last"]);
+    for other in ["orders-platinum", "orders-silver", "orders-bronze"] {
+        assert_eq!(mesh.records(other).await, []);
+    }
     assert!(mesh.stop().await.tasks_finished);
     assert_eq!(arrived(&server), wanted);
 }
