@@ -15,6 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, Version};
 use service_host::{Code, Problem};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::Status;
 use tonic::body::Body;
@@ -105,7 +106,7 @@ impl Forward {
         let mut gone: Option<(Claim, u32)> = None;
         loop {
             changes.borrow_and_update();
-            let (answer, wait) = match self.try_once(call, partition).await {
+            let (answer, wait) = match self.try_once(call, partition, &mut changes).await {
                 Outcome::Final(answer) => return answer,
                 Outcome::Later(answer, wait) => {
                     let wait = jittered(wait.saturating_mul(1 << (tries - 1).min(10)));
@@ -149,7 +150,7 @@ impl Forward {
         }
     }
 
-    async fn try_once(&self, call: &Outgoing<'_>, partition: u32) -> Outcome {
+    async fn try_once(&self, call: &Outgoing<'_>, partition: u32, changes: &mut watch::Receiver<u64>) -> Outcome {
         let Current { owner, claim } = match self.owners.owner(&call.method.role, partition) {
             Ok(current) => current,
             Err(NoOwner) => {
@@ -163,7 +164,14 @@ impl Forward {
             Ok(request) => request,
             Err(late) => return Outcome::Final(Err(late)),
         };
-        match owner.call(request).await {
+        // A process that stands still keeps its connections open and answers nothing.
+        let may_leave = call.repeatable && matches!(owner, Owner::Remote(_));
+        let answer = tokio::select! {
+            biased;
+            answer = owner.call(request) => answer,
+            () = self.superseded(call, partition, &claim, changes), if may_leave => return Outcome::Elsewhere,
+        };
+        match answer {
             Ok(answer) => self.weigh(call, partition, answer),
             Err(broken) => {
                 self.owners.unreachable(&claim);
@@ -171,6 +179,19 @@ impl Forward {
                     return Outcome::Gone(claim);
                 }
                 Outcome::Final(Err(broken.into()))
+            }
+        }
+    }
+
+    /// Returns when the partition has another owner than the one of this claim.
+    async fn superseded(&self, call: &Outgoing<'_>, partition: u32, claim: &Claim, changes: &mut watch::Receiver<u64>) {
+        loop {
+            if changes.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+            let now = self.owners.owner(&call.method.role, partition);
+            if now.is_ok_and(|now| now.claim != *claim) {
+                return;
             }
         }
     }

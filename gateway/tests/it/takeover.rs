@@ -92,6 +92,21 @@ async fn a_call_that_never_left_goes_to_the_next_owner_whatever_it_is() {
 }
 
 #[tokio::test]
+async fn a_call_leaves_an_owner_that_stands_still_once_there_is_another() {
+    let (still, new) = (Scripted::new(|_| std::future::pending()), Scripted::answering(&()));
+    let gateway = Fixture::remote(&still).await;
+    let (request, owners) = (get(None), gateway.owners.clone());
+    let answered = gateway.call(GET_ORDER, &request);
+    let moved = async {
+        while still.seen().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        owners.claimed_by(local(&new));
+    };
+    assert_eq!(tokio::join!(answered, moved).0.status.code(), Code::Ok);
+}
+
+#[tokio::test]
 async fn without_an_owner_standbys_answer_reads_that_allow_it_and_no_others() {
     let (owner, standby) = (Scripted::answering(&()), Scripted::answering(&()));
     let behind = Scripted::new(|_| std::future::ready(Problem::not_up_to_bound().into_http()));
