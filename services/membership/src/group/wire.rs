@@ -51,8 +51,7 @@ pub(super) fn assignment(
     changelogs: &BTreeMap<Arc<str>, String>,
 ) -> Bytes {
     let mut mine: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
-    for (task, owner) in placement.active.iter().filter(|(_, owner)| &***owner == me) {
-        debug_assert_eq!(&**owner, me);
+    for (task, _) in placement.active.iter().filter(|(_, owner)| &***owner == me) {
         if let (Some(topic), Ok(partition)) = (changelogs.get(&task.service), i32::try_from(task.partition)) {
             mine.entry(topic).or_default().push(partition);
         }
