@@ -62,6 +62,14 @@ pub struct Answer<T> {
     pub partition: u32,
     /// The partition's position: the answer reflects everything before it.
     pub position: Position,
+    /// For how long a standby that answered has known of more than that, in milliseconds; none if the owner answered.
+    pub standby_lag_ms: Option<u64>,
+}
+
+impl<T> Answer<T> {
+    fn of_owner(value: T, partition: u32, position: Position) -> Self {
+        Self { value, partition, position, standby_lag_ms: None }
+    }
 }
 
 /// What a look at a key shows to somebody who waits.
@@ -124,7 +132,7 @@ impl Owner {
             (CallError::Stopped { .. }, None) => refusals::outcome_unknown_for_ever(),
             (error, _) => Problem::from(error),
         })?;
-        Ok(Answer { value: reply::decode(committed.reply)?, partition, position: committed.position })
+        Ok(Answer::of_owner(reply::decode(committed.reply)?, partition, committed.position))
     }
 
     /// Reads from the task that owns `key`, as fresh as the client asks for; strong when it does not say.
@@ -197,7 +205,7 @@ impl Owner {
         match tokio::time::timeout_at(deadline.answer_by(self.wait_max), found).await {
             Ok(found) => {
                 let (value, position) = found.map_err(|error| self.unanswered(error, partition))?;
-                Ok(Answer { value: value?, partition, position })
+                Ok(Answer::of_owner(value?, partition, position))
             }
             Err(_) => Err(Problem::deadline_exceeded(*reached.lock().unwrap_or_else(PoisonError::into_inner))),
         }
@@ -214,9 +222,9 @@ impl Owner {
     pub fn served_by<T>(&self, answer: &Answer<T>) -> ServedBy {
         ServedBy {
             instance: self.instance.as_ref().to_owned(),
-            role: Role::Active.into(),
+            role: if answer.standby_lag_ms.is_none() { Role::Active } else { Role::Standby }.into(),
             applied_offset: i64::try_from(answer.position.offset).unwrap_or(i64::MAX),
-            lag_ms: 0,
+            lag_ms: answer.standby_lag_ms.map_or(0, |ms| i64::try_from(ms).unwrap_or(i64::MAX)),
             partition: i32::try_from(answer.partition).unwrap_or(i32::MAX),
         }
     }
@@ -248,9 +256,13 @@ impl Owner {
     {
         let consistency = self.consistency(partition, consistency)?;
         let handle: &Handle = self.tasks.for_partition(partition)?;
-        let (value, position) =
+        let read = move |view: &View<'_>| {
+            let standby_lag_ms = (view.role() == task_runtime::Role::Standby).then(|| view.lag_ms());
+            (read(view), standby_lag_ms)
+        };
+        let ((value, standby_lag_ms), position) =
             handle.read(consistency, read).await.map_err(|error| self.unanswered(error, partition))?;
-        Ok(Answer { value: value?, partition, position })
+        Ok(Answer { value: value?, partition, position, standby_lag_ms })
     }
 
     /// The bound that the task must meet.
@@ -258,11 +270,13 @@ impl Owner {
         match wanted.and_then(|wanted| wanted.bound.as_ref()) {
             None | Some(Bound::Strong(_)) => Ok(Consistency::Strong),
             Some(Bound::Eventual(_)) => Ok(Consistency::Eventual),
-            // An owner that proves that it still is one lags by nothing; without the proof it cannot tell its lag.
-            Some(Bound::MaxStaleness(bound)) if bound.seconds >= 0 && bound.nanos >= 0 => Ok(Consistency::Strong),
-            Some(Bound::MaxStaleness(_)) => {
-                Err(Problem::invalid_field("consistency.max_staleness", "must not be negative"))
-            }
+            Some(Bound::MaxStaleness(bound)) => match (u64::try_from(bound.seconds), u32::try_from(bound.nanos)) {
+                (Ok(seconds), Ok(nanos)) => {
+                    let most = Duration::from_secs(seconds).saturating_add(Duration::from_nanos(nanos.into()));
+                    Ok(Consistency::MaxStaleness(most))
+                }
+                _ => Err(Problem::invalid_field("consistency.max_staleness", "must not be negative")),
+            },
             Some(Bound::AtLeast(token)) => {
                 let token = ConsistencyToken::decode("consistency.at_least", token)?;
                 if token.role != self.tasks.service() || token.partition != partition {
