@@ -290,7 +290,7 @@ impl Plan {
                     tracing::info!(task = %self.name, offset, rows, last_counted, behind, "snapshot loaded");
                     self.board.loaded(rows);
                     let restored_from = RestoredFrom { offset, looked_at };
-                    return Ok((store, Some((checkpoint, restored_from))));
+                    return Ok((store, Some((*checkpoint, restored_from))));
                 }
                 Load::Damaged(reason) => {
                     tracing::error!(task = %self.name, offset, reason, "a snapshot cannot be used, an older one is tried");

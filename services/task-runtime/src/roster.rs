@@ -58,8 +58,11 @@ impl Roster {
     /// How far all restores that are under way have come together; none if there are none. For people: looked at now and then.
     #[must_use]
     pub fn restoring(&self) -> Option<RestoreProgress> {
-        let under_way = self.status().into_iter().filter_map(|status| status.restore);
-        under_way.reduce(|a, b| RestoreProgress { done: a.done + b.done, of: a.of + b.of })
+        let is_restoring = |entry: &Entry| entry.board.watch().borrow().state == TaskState::Restoring;
+        // Those that are done count too: the sum shall not run backwards.
+        let all = self.entries.iter().map(|entry| entry.board.restore());
+        let sum = all.reduce(|a, b| RestoreProgress { done: a.done + b.done, of: a.of + b.of });
+        sum.filter(|_| self.entries.iter().any(is_restoring))
     }
 
     /// Changes its value whenever the role, the state, the epoch or the owner of a task here is another than before.

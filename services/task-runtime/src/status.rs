@@ -212,6 +212,11 @@ impl Board {
         self.to_restore.store(loaded + of.max(done), Ordering::Relaxed);
     }
 
+    /// How far the restore is that is under way, or was the last.
+    pub(crate) fn restore(&self) -> RestoreProgress {
+        RestoreProgress { done: self.restored.load(Ordering::Relaxed), of: self.to_restore.load(Ordering::Relaxed) }
+    }
+
     pub(crate) fn snapshot_at(&self, offset: u64) {
         self.snapshot.store(offset + 1, Ordering::Relaxed);
     }
@@ -229,10 +234,7 @@ impl Board {
         let Facts { role, state, epoch, owner, incarnation } = self.facts.borrow().clone();
         let (lag_records, lag_ms) = self.lag(now_ms);
         let applied_offset = self.applied.load(Ordering::Relaxed);
-        let restore = (state == TaskState::Restoring).then(|| RestoreProgress {
-            done: self.restored.load(Ordering::Relaxed),
-            of: self.to_restore.load(Ordering::Relaxed),
-        });
+        let restore = (state == TaskState::Restoring).then(|| self.restore());
         TaskStatus {
             service: self.service,
             partition: self.partition,

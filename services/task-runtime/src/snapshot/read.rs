@@ -41,7 +41,7 @@ pub(crate) struct Restorer {
 
 /// What became of loading one.
 pub(crate) enum Load {
-    Done(Checkpoint),
+    Done(Box<Checkpoint>),
     /// It is not complete, or not what its manifest says; the store is as before.
     Damaged(String),
 }
@@ -157,7 +157,7 @@ impl Source {
             load(&mut *store, expected, parts.into_iter())
         };
         match loaded {
-            Ok(checkpoint) => Ok((store, Load::Done(checkpoint))),
+            Ok(checkpoint) => Ok((store, Load::Done(Box::new(checkpoint)))),
             Err(state_store::Error::Source(detail)) => Ok((store, Load::Damaged(detail))),
             Err(state_store::Error::Unsorted { .. }) => {
                 Ok((store, Load::Damaged("its rows are not sorted".to_owned())))
