@@ -7,6 +7,7 @@
 
 mod part;
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -68,7 +69,8 @@ pub(crate) async fn merge(call: Call) -> Result<Response<Body>, Problem> {
         shape,
         fingerprint,
         tokens: vec![Vec::new(); partitions as usize],
-        incomplete: partitions as usize,
+        complete: vec![false; partitions as usize],
+        is_complete_told: false,
         parts: SelectAll::new(),
         draining,
     };
@@ -104,15 +106,20 @@ pub(crate) fn pass(response: Response<Body>, draining: CancellationToken) -> Res
     })
 }
 
+/// Messages of one partition, which end with an error.
+type Messages = Pin<Box<dyn Stream<Item = Result<(u32, Bytes), Problem>> + Send>>;
+
 /// The streams of all partitions as far as they have come.
 struct Merged {
     shape: StreamShape,
     fingerprint: u64,
     /// Raw tokens, by partition.
     tokens: Vec<Vec<u8>>,
-    /// Partitions whose snapshot is still being told.
-    incomplete: usize,
-    parts: SelectAll<std::pin::Pin<Box<dyn Stream<Item = Result<(u32, Bytes), Problem>> + Send>>>,
+    /// Whether the snapshot of each partition has been told.
+    complete: Vec<bool>,
+    /// Whether the caller knows that all have been.
+    is_complete_told: bool,
+    parts: SelectAll<Messages>,
     draining: CancellationToken,
 }
 
@@ -143,8 +150,9 @@ impl Merged {
                     self.tokens[partition as usize] = token::raw(token).ok_or(Malformed)?;
                 }
                 (number, Value::Varint(1)) if number == self.shape.snapshot_complete => {
-                    self.incomplete = self.incomplete.saturating_sub(1);
-                    if self.incomplete == 0 {
+                    self.complete[partition as usize] = true;
+                    let is_complete = self.complete.iter().all(|complete| *complete);
+                    if is_complete && !std::mem::replace(&mut self.is_complete_told, true) {
                         push_varint(message, number, 1);
                     }
                 }

@@ -176,6 +176,7 @@ impl Watches {
             fingerprint,
             at: from,
             served_by: Some(owner.served_by(&first)),
+            is_behind_snapshot: snapshot && token.as_ref().is_some_and(|token| token.snapshot_after.is_none()),
         };
         let page = (token.is_none() && snapshot).then_some(first.value);
         Ok(watcher.messages(token.and_then(|token| token.snapshot_after), page))

@@ -32,6 +32,8 @@ pub(super) struct Watcher {
     pub(super) at: FeedPosition,
     /// For the first message.
     pub(super) served_by: Option<ServedBy>,
+    /// It goes on behind a snapshot that was told: the first message says so, for whoever joins several watches.
+    pub(super) is_behind_snapshot: bool,
 }
 
 /// What comes next.
@@ -111,7 +113,7 @@ impl Watcher {
         let now = Instant::now();
         let Some(last) = last else {
             return Ok((
-                self.message(Vec::new(), &[], None, false),
+                self.message(Vec::new(), &[], None, self.is_behind_snapshot),
                 Phase::Changes { last: Some(now), was_full: false },
             ));
         };

@@ -1,7 +1,8 @@
 //! Single records of topics, by where they stand: for those who explain what happened, not for processing.
 
-use event_log::{Error, FetchFrom, FetchLimits, Offset, StoredRecord, TopicPartition};
 use std::time::Duration;
+
+use event_log::{Error, FetchFrom, FetchLimits, Offset, StoredRecord, TopicPartition};
 
 use super::{FeedError, Feeds};
 use crate::Source;
