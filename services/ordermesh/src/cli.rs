@@ -59,8 +59,20 @@ pub(crate) enum Command {
     },
     /// Asks an instance whether calls are welcome; fails if not.
     Health(Probe),
+    /// Looks at the state of a mesh that does not run.
+    #[command(subcommand)]
+    State(State),
     #[command(flatten)]
     Producer(Producer),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum State {
+    /// Makes the state of every task anew from its snapshot and changelog, and compares it with what its store holds.
+    Verify {
+        #[command(flatten)]
+        settings: Settings,
+    },
 }
 
 /// What flags can set. Everything else is in the configuration file.

@@ -10,6 +10,7 @@ use anyhow::{Context, anyhow, bail};
 use ordermesh::{Config, Instance, Sample, Setup, key_name, load_sample};
 use service_host::server::BindError;
 use service_host::{Clock, SpanTracer, Telemetry, metrics, server, shutdown};
+use task_runtime::RestoreProgress;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Endpoint;
@@ -55,7 +56,10 @@ async fn serve(instance: &Instance, config: &Config, sample: bool, begin: Instan
             Ok(ended) => break ended,
             Err(_) => {
                 let (tasks, all) = instance.progress();
-                say(format_args!("  {tasks} of {all} tasks run"));
+                match instance.restoring().filter(|restore| restore.of > 0) {
+                    Some(restore) => say(format_args!("  {tasks} of {all} tasks run, {}", bar(restore))),
+                    None => say(format_args!("  {tasks} of {all} tasks run")),
+                }
             }
         }
     };
@@ -125,6 +129,12 @@ pub(crate) async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpL
         }
         _ => anyhow!(error),
     })
+}
+
+/// How far a restore is, for the eye: `[######    ] 60 % of 1000000 restored`.
+fn bar(RestoreProgress { done, of }: RestoreProgress) -> String {
+    let tenths = usize::try_from(done.saturating_mul(10) / of.max(1)).unwrap_or(10).min(10);
+    format!("[{:<10}] {} % of {of} rows and commits restored", "#".repeat(tenths), done.saturating_mul(100) / of.max(1))
 }
 
 /// The address as a client on this machine would use it.

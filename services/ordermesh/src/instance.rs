@@ -10,7 +10,7 @@ use gateway::{Gateway, LocalOwner};
 use notifications::Courier;
 use service_host::{Clock, Drained, Health, Server, Watches};
 use state_store::Stores;
-use task_runtime::{Assignment, Role, Runtime, SharedTracer, Start, Storage, TaskState};
+use task_runtime::{Assignment, RestoreProgress, Role, Runtime, SharedTracer, Start, Storage, TaskState};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -185,6 +185,12 @@ impl Instance {
         states.fold((0, 0), |(running, all), (_, state)| (running + usize::from(state == TaskState::Running), all + 1))
     }
 
+    /// How far the restores that are under way have come, all together; none if there are none.
+    #[must_use]
+    pub fn restoring(&self) -> Option<RestoreProgress> {
+        self.runtime.roster().restoring()
+    }
+
     /// Returns when every task runs, and calls are welcome.
     ///
     /// # Errors
@@ -243,7 +249,11 @@ impl Instance {
 }
 
 /// Opens log and stores on a thread that may block: after a crash the log reads what was being written.
-async fn open(config: &Config, data: &DataDirectory, clock: &Clock) -> Result<(EmbeddedLog, Stores), StartError> {
+pub(crate) async fn open(
+    config: &Config,
+    data: &DataDirectory,
+    clock: &Clock,
+) -> Result<(EmbeddedLog, Stores), StartError> {
     let clock = clock.clone();
     let log = embedded_broker::Config {
         sync: config.broker.sync.into(),

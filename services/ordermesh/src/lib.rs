@@ -11,6 +11,7 @@ mod instance;
 mod mesh;
 mod roles;
 mod sample;
+mod state;
 
 pub use config::{BrokerConfig, Config, MeshConfig, StoreConfig, Sync, TasksConfig};
 pub use data::{DataDirectory, DataError};
@@ -18,3 +19,4 @@ pub use instance::{Instance, Setup, StartError, Stopped};
 pub use mesh::{Join, Membership, PeersConfig};
 pub use roles::{definitions, key_name};
 pub use sample::{Sample, load_sample};
+pub use state::{Verified, verify_state};

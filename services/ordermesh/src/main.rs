@@ -6,13 +6,14 @@ mod health;
 mod producers;
 mod serve;
 mod topology;
+mod verify;
 
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, State};
 
 /// Records, messages and answers are many small allocations that live shortly, on several threads.
 #[global_allocator]
@@ -48,6 +49,10 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Health(probe) => on_one_thread(health::run(probe)),
+        Command::State(State::Verify { settings }) => {
+            let config = settings.load()?;
+            on_one_thread(verify::run(&config))
+        }
         Command::Producer(producer) => on_one_thread(async { Ok(producers::run(producer).await?) }),
     }
 }
