@@ -282,7 +282,7 @@ mod tests {
         peers.excuse_all(later);
         assert_eq!(peers.life("a", later), Life::Alive);
         peers.forget_all_but(&BTreeSet::new(), later + SILENT_AFTER);
-        assert_eq!(peers.life("a", later), Life::Unknown);
+        assert_eq!(peers.reports(later).count(), 0, "it is silent and no member");
     }
 
     #[test]

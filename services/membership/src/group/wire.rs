@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::consumer_protocol_assignment::TopicPartition;
 use kafka_protocol::messages::{ConsumerProtocolAssignment, ConsumerProtocolSubscription, TopicName};
-use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
+use kafka_protocol::protocol::{Encodable, StrBytes};
 use serde::{Deserialize, Serialize};
 
 use crate::{InstanceId, Member, Members, Placement, TaskId};
@@ -39,8 +39,7 @@ pub(super) fn subscription(member: &Member, changelogs: &BTreeMap<Arc<str>, Stri
 
 /// A member by its subscription; `None` when it is not one of ours.
 pub(super) fn member(subscription: &[u8]) -> Option<Member> {
-    let read: ConsumerProtocolSubscription = read(subscription)?;
-    postcard::from_bytes(&read.user_data?).ok()
+    postcard::from_bytes(user_data(subscription, skip_name)?).ok()
 }
 
 /// The assignment of one member, with the whole placement beside it.
@@ -68,8 +67,7 @@ pub(super) fn assignment(
 
 /// The members and the whole placement beside an assignment; `None` when a leader of another kind wrote it.
 pub(super) fn placement(assignment: &[u8]) -> Option<(Members, Placement)> {
-    let read: ConsumerProtocolAssignment = read(assignment)?;
-    let Whole { members, tasks, names } = postcard::from_bytes(&read.user_data?).ok()?;
+    let Whole { members, tasks, names } = postcard::from_bytes(user_data(assignment, skip_partitions)?).ok()?;
     let name = |number: u16| names.get(usize::from(number)).cloned();
     let mut placement = Placement::default();
     for (service, partition, active, standbys) in tasks {
@@ -106,17 +104,36 @@ fn versioned(message: &impl Encodable) -> Bytes {
     bytes.freeze()
 }
 
-fn read<T: Decodable>(bytes: &[u8]) -> Option<T> {
-    let mut bytes = Bytes::copy_from_slice(bytes);
-    if bytes.remaining() < 2 {
+/// The user data of a subscription or an assignment. Kafka's own part before it is skipped without being decoded: decoders
+/// make room for as many topics as the bytes say there are, and these bytes are somebody else's.
+fn user_data(mut bytes: &[u8], skip_topic: fn(&mut &[u8]) -> Option<()>) -> Option<&[u8]> {
+    let version = bytes.try_get_i16().ok()?;
+    if !(0..=VERSION_MAX).contains(&version) {
         return None;
     }
-    let version = bytes.get_i16();
-    (0..=VERSION_MAX).contains(&version).then(|| T::decode(&mut bytes, version.min(VERSION_MAX)).ok())?
+    for _ in 0..bytes.try_get_i32().ok()? {
+        skip_topic(&mut bytes)?;
+    }
+    let length = usize::try_from(bytes.try_get_i32().ok()?).ok()?;
+    bytes.get(..length)
+}
+
+fn skip_name(bytes: &mut &[u8]) -> Option<()> {
+    let length = usize::try_from(bytes.try_get_i16().ok()?).ok()?;
+    *bytes = bytes.get(length..)?;
+    Some(())
+}
+
+fn skip_partitions(bytes: &mut &[u8]) -> Option<()> {
+    skip_name(bytes)?;
+    let count = usize::try_from(bytes.try_get_i32().ok()?).ok()?;
+    *bytes = bytes.get(count.checked_mul(4)?..)?;
+    Some(())
 }
 
 #[cfg(test)]
 mod tests {
+    use kafka_protocol::protocol::Decodable;
     use proptest::prelude::*;
 
     use super::*;
@@ -147,7 +164,7 @@ mod tests {
         given.standbys.insert(TaskId::new("shipping", 1), Vec::new());
         let bytes = assignment("a", &members, &given, &changelogs());
         assert_eq!(placement(&bytes), Some((members, given)));
-        let standard: ConsumerProtocolAssignment = read(&bytes).unwrap();
+        let standard = ConsumerProtocolAssignment::decode(&mut bytes.slice(2..), VERSION).unwrap();
         assert_eq!(&**standard.assigned_partitions[0].topic, "orders-changelog");
         assert_eq!(standard.assigned_partitions[0].partitions, [0]);
     }
