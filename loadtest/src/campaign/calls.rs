@@ -26,13 +26,19 @@ use super::history::{Answer, Body, Bound, Call, Recorder, Served, State, What};
 
 /// How long a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Calls with a shorter deadline have a connection of their own.
+const HASTY: Duration = Duration::from_secs(10);
 
 /// An instance as clients reach it.
 #[derive(Debug, Clone)]
 pub struct Gateway {
     /// Name of the instance.
     pub name: String,
+    /// For calls that wait as long as an instance may be stopped.
     channel: Channel,
+    /// For calls that give up before. A server that was stopped finds a heap of cancelled calls on their connection, takes
+    /// them for an attack and closes it; the calls that wait in front of it must not go with them.
+    hasty: Channel,
 }
 
 impl Gateway {
@@ -42,7 +48,7 @@ impl Gateway {
     /// When the address is none.
     pub fn new(name: &str, address: std::net::SocketAddr) -> anyhow::Result<Self> {
         let endpoint = Endpoint::from_shared(format!("http://{address}"))?.connect_timeout(CONNECT_TIMEOUT);
-        Ok(Self { name: name.to_owned(), channel: endpoint.connect_lazy() })
+        Ok(Self { name: name.to_owned(), channel: endpoint.connect_lazy(), hasty: endpoint.connect_lazy() })
     }
 }
 
@@ -116,9 +122,9 @@ impl Clients {
     pub async fn call(&self, session: u64, gateway: usize, call: &Call, token: &str, timeout: Duration) -> Done {
         let gateway = &self.gateways[gateway % self.gateways.len()];
         let op = self.recorder.invoke(session, &gateway.name, call);
+        let channel = if timeout < HASTY { gateway.hasty.clone() } else { gateway.channel.clone() };
         // The server is told the deadline, and a server that is stopped cannot keep it: the client counts as well.
-        let told =
-            tokio::time::timeout(timeout + timeout / 4, send(gateway.channel.clone(), call, token, timeout)).await;
+        let told = tokio::time::timeout(timeout + timeout / 4, send(channel, call, token, timeout)).await;
         let told = told.unwrap_or_else(|_| Err(Status::new(Code::DeadlineExceeded, "no answer in time")));
         let (what, end) = match told {
             Ok((body, served, token)) => {
