@@ -113,7 +113,7 @@ fn log_of(pieces: &[Piece]) -> Vec<Bytes> {
 #[derive(Debug, Clone, PartialEq)]
 enum Counted {
     Claim,
-    Commit(Body),
+    Commit(Box<Body>),
 }
 
 type Reading = (Vec<(usize, Counted)>, Option<(usize, ReadError)>);
@@ -123,7 +123,7 @@ fn read(chain: &mut Chain, log: &[Bytes], from: usize) -> Reading {
     for (offset, entry) in log.iter().enumerate().skip(from) {
         match chain.read(entry) {
             Ok(Read::Claimed) => counted.push((offset, Counted::Claim)),
-            Ok(Read::Committed(body)) => counted.push((offset, Counted::Commit(*body))),
+            Ok(Read::Committed(body)) => counted.push((offset, Counted::Commit(body))),
             Ok(Read::Partial | Read::Void(_)) => {}
             Err(error) => return (counted, Some((offset, error))),
         }
@@ -199,7 +199,7 @@ mod naive {
             return Ok(None);
         };
         let fact = Fact { offset, entry_hash: chunk.body_hash, number: chunk.number, claim: None };
-        Ok(Some((fact, Counted::Commit(Body::decode(&whole)?))))
+        Ok(Some((fact, Counted::Commit(Box::new(Body::decode(&whole)?)))))
     }
 
     /// All parts of the commit, in order, if the last entry completes it. The parts begin at the last first part of a body
