@@ -15,9 +15,9 @@ use proto::inventory::v1::{
 };
 use proto::orders::v1::order_service_server::{OrderService, OrderServiceServer};
 use proto::orders::v1::{
-    CancelOrderRequest, CancelOrderResponse, CreateOrderRequest, CreateOrderResponse, GetOrderRequest,
-    GetOrderResponse, ListOrdersRequest, ListOrdersResponse, Order, OrderState, WaitFor, WatchOrderRequest,
-    WatchOrderResponse, WatchOrdersRequest, WatchOrdersResponse,
+    CancelOrderRequest, CancelOrderResponse, CreateOrderRequest, CreateOrderResponse, GetOrderHistoryRequest,
+    GetOrderHistoryResponse, GetOrderRequest, GetOrderResponse, ListOrdersRequest, ListOrdersResponse, Order,
+    OrderState, WaitFor, WatchOrderRequest, WatchOrderResponse, WatchOrdersRequest, WatchOrdersResponse,
 };
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -132,6 +132,13 @@ impl OrderService for Fake {
 
     async fn watch_orders(&self, _: Request<WatchOrdersRequest>) -> Result<Response<Self::WatchOrdersStream>, Status> {
         Err(Status::unimplemented("the driver does not watch"))
+    }
+
+    async fn get_order_history(
+        &self,
+        _: Request<GetOrderHistoryRequest>,
+    ) -> Result<Response<GetOrderHistoryResponse>, Status> {
+        Err(Status::unimplemented("the driver asks for no histories"))
     }
 }
 
