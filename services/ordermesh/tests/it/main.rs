@@ -17,6 +17,7 @@ mod notifications;
 mod payments;
 mod process;
 mod producers;
+mod refusals;
 mod shop;
 mod validation;
 mod watches;

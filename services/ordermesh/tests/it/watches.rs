@@ -280,3 +280,40 @@ async fn watches_have_a_limit_a_deadline_and_an_end() {
     assert!(service_host::Problem::from(&end).metadata.contains_key("resume_token"));
     assert_eq!(stopping.await.unwrap().connections_cut, 0);
 }
+
+/// What a watch may cost the process, in bytes: connection, call, joined partitions and all.
+const WATCH_BYTES_MAX: usize = 64 << 10;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_watches_cost_little_and_each_sees_its_own() {
+    const WATCHES: usize = 1_000;
+    let data = tempfile::tempdir().unwrap();
+    let process = Process::start(data.path(), &[]);
+    let shop = Shop::new(process.channel());
+    for n in 0..20 {
+        shop.judged(named(&format!("warm-{n}"), order(&format!("w-{n}"), &[("nothing", 1)]))).await;
+    }
+    // One watch first, so that what all of them share is there.
+    let _first = watch(&shop, WatchOrdersRequest::default()).await.unwrap();
+    let before = process.resident_bytes();
+    let mut streams = Vec::new();
+    for connection in 0..4 {
+        let shop = Shop::new(process.channel());
+        for n in connection * WATCHES / 4..(connection + 1) * WATCHES / 4 {
+            let request = WatchOrdersRequest { customer_id: format!("c-{n}"), ..Default::default() };
+            let mut stream = watch(&shop, request).await.unwrap();
+            stream.message().await.unwrap().unwrap();
+            streams.push(stream);
+        }
+    }
+    let each = process.resident_bytes().saturating_sub(before) / WATCHES;
+    println!("{each} bytes for each of {WATCHES} watches of {} partitions", 4);
+    for n in (0..WATCHES).step_by(50) {
+        shop.create(named(&format!("o-{n}"), order(&format!("c-{n}"), &[("nothing", 1)]))).await.unwrap();
+    }
+    for n in (0..WATCHES).step_by(50) {
+        let message = news(&mut streams[n]).await.unwrap();
+        assert_eq!(told(&message.changes)[0], (format!("o-{n}").as_str(), OrderState::Created));
+    }
+    assert!(each <= WATCH_BYTES_MAX, "{each} bytes for each watch");
+}
