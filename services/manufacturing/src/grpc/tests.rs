@@ -30,8 +30,8 @@ impl Fixture {
             orders::OrderValidated { order: Some(order), fulfilments: vec![Fulfilment::MadeToOrder.into()] };
         let event = orders::OrderEvent {
             order_id: order_id.into(),
-            time: None,
             event: Some(orders::order_event::Event::Validated(validated)),
+            ..Default::default()
         };
         self.running.record("orders", order_id.as_bytes(), event.encode_to_vec()).await;
         let key = order_id.as_bytes().to_vec();

@@ -21,7 +21,7 @@ impl Harbour {
     }
 
     fn order_event(&mut self, order_id: &str, event: order_event::Event) {
-        let event = orders::OrderEvent { order_id: order_id.into(), time: None, event: Some(event) };
+        let event = orders::OrderEvent { order_id: order_id.into(), event: Some(event), ..Default::default() };
         self.driver.record("orders", order_id.as_bytes(), event.encode_to_vec());
     }
 
