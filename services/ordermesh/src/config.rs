@@ -156,12 +156,12 @@ impl Default for Config {
             store: StoreConfig::default(),
             tasks: TasksConfig::default(),
             gateway: gateway::Config::default(),
+            watches: WatchConfig::default(),
             orders: orders::Config::default(),
             validation: validation::Config::default(),
             inventory: inventory::Config::default(),
             customers: customers::Config::default(),
             // One process is for trying things out: orders shall flow without anyone typing reports.
-            watches: WatchConfig::default(),
             manufacturing: manufacturing::Config { items_per_second: 1, ..manufacturing::Config::default() },
             shipping: shipping::Config::default(),
             payments: payments::Config::default(),
@@ -281,6 +281,7 @@ impl Config {
         within("limits.message_bytes_max", self.limits.message_bytes_max, 1024..=4 << 20)?;
         within("limits.calls_max", self.limits.calls_max, 1..=10_000_000)?;
         self.gateway.check(self.limits.message_bytes_max)?;
+        self.watches.check()?;
         self.orders.check()?;
         self.validation.check()?;
         self.inventory.check()?;
