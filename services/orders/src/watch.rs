@@ -32,7 +32,7 @@ pub(crate) fn of_one(request: api::WatchOrderRequest, partition: u32) -> Result<
     faults.finish()?;
     let key = Bytes::copy_from_slice(request.order_id.as_bytes());
     let missing = Problem::not_found("order", &request.order_id);
-    let row: Row = Arc::new(|_, key, row| Ok(item(key, row, None)?));
+    let row: Row = Arc::new(|_, key, row| item(key, row, None));
     Ok(Plan {
         partition,
         interest: Interest { key: Some(key.clone()), ..Interest::default() },

@@ -6,11 +6,13 @@ mod misuse;
 
 use std::time::Duration;
 
+use futures::stream::Pending;
 use prost::Message as _;
 use proto::orders::v1::order_service_server::{OrderService, OrderServiceServer};
 use proto::orders::v1::{
-    CancelOrderRequest, CancelOrderResponse, CreateOrderRequest, CreateOrderResponse, GetOrderRequest,
-    GetOrderResponse, ListOrdersRequest, ListOrdersResponse, Order,
+    CancelOrderRequest, CancelOrderResponse, CreateOrderRequest, CreateOrderResponse, GetOrderHistoryRequest,
+    GetOrderHistoryResponse, GetOrderRequest, GetOrderResponse, ListOrdersRequest, ListOrdersResponse, Order,
+    WatchOrderRequest, WatchOrderResponse, WatchOrdersRequest, WatchOrdersResponse,
 };
 use tokio::task::JoinHandle;
 use tonic::{Request, Response, Status};
@@ -33,6 +35,9 @@ struct Orders {
 
 #[tonic::async_trait]
 impl OrderService for Orders {
+    type WatchOrderStream = Pending<Result<WatchOrderResponse, Status>>;
+    type WatchOrdersStream = Pending<Result<WatchOrdersResponse, Status>>;
+
     async fn get_order(&self, request: Request<GetOrderRequest>) -> Result<Response<GetOrderResponse>, Status> {
         let traceparent = request.metadata().get("traceparent").map(|value| value.to_str().unwrap().to_owned());
         let order_id = request.into_inner().order_id;
@@ -60,6 +65,21 @@ impl OrderService for Orders {
 
     async fn cancel_order(&self, _: Request<CancelOrderRequest>) -> Result<Response<CancelOrderResponse>, Status> {
         Ok(Response::new(CancelOrderResponse::default()))
+    }
+
+    async fn get_order_history(
+        &self,
+        _: Request<GetOrderHistoryRequest>,
+    ) -> Result<Response<GetOrderHistoryResponse>, Status> {
+        Ok(Response::new(GetOrderHistoryResponse::default()))
+    }
+
+    async fn watch_order(&self, _: Request<WatchOrderRequest>) -> Result<Response<Self::WatchOrderStream>, Status> {
+        Ok(Response::new(futures::stream::pending()))
+    }
+
+    async fn watch_orders(&self, _: Request<WatchOrdersRequest>) -> Result<Response<Self::WatchOrdersStream>, Status> {
+        Ok(Response::new(futures::stream::pending()))
     }
 }
 

@@ -3,7 +3,7 @@
 use prost::Message;
 use proto::inventory::v1::Fulfilment;
 use proto::orders::v1 as orders;
-use service_host::{Code, Deadline, Look, Problem, headers};
+use service_host::{Code, Deadline, Look, Problem, WatchConfig, headers};
 use testkit::Running;
 use tonic::metadata::{MetadataMap, MetadataValue};
 
@@ -19,7 +19,8 @@ impl Fixture {
     async fn start() -> Self {
         let running = Running::start(crate::definition(&Config::default()), 1).await;
         let owner = Owner::new(running.tasks(), "here");
-        let service = Shipping::new(owner.clone(), Config::default());
+        let watches = Watches::new(WatchConfig::default(), running.log(), 1);
+        let service = Shipping::new(owner.clone(), &watches, Config::default());
         Self { running, owner, service }
     }
 
