@@ -51,7 +51,7 @@ const CALM: Duration = Duration::from_secs(3);
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Runs a mesh under load, does the faults of a seed to it, and judges it.
-    Run(Settings),
+    Run(Box<Settings>),
     /// Judges the files of an earlier run again.
     Check {
         /// The folder of the run.

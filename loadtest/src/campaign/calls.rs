@@ -113,8 +113,7 @@ impl Clients {
         let gateway = &self.gateways[gateway % self.gateways.len()];
         let customer = Customer { customer_id: customer_id.to_owned(), ..Customer::default() };
         let request_id = format!("customer-{customer_id}");
-        let request =
-            CreateCustomerRequest { customer: Some(customer), request_id, ..CreateCustomerRequest::default() };
+        let request = CreateCustomerRequest { customer: Some(customer), request_id };
         CustomerServiceClient::new(gateway.channel.clone()).create_customer(timed(request, timeout)).await.map(drop)
     }
 

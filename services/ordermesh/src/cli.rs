@@ -297,7 +297,7 @@ mod tests {
             "--instance=i-1",
             "--group=shop",
             "--advertise=10.0.0.7:50052",
-            "--peers=0.0.0.0:50052",
+            "--peers=127.0.0.1:50052",
         ];
         let cli = Cli::try_parse_from(["ordermesh", "serve"].iter().chain(&flags)).unwrap();
         let Command::Serve { settings, joining } = cli.command else { panic!("{cli:?}") };

@@ -18,12 +18,14 @@ const VERSION: i16 = 1;
 /// Newest version of it that can be read.
 const VERSION_MAX: i16 = 3;
 
+/// Service, partition, owner and standbys of a task; the last two as positions in the list of names.
+type Placed = (Arc<str>, u32, Option<u16>, Vec<u16>);
+
 /// What every member gets of the whole placement.
 #[derive(Debug, Serialize, Deserialize)]
 struct Whole {
     members: Members,
-    /// Owner and standbys of each task, as positions in the list of names.
-    tasks: Vec<(Arc<str>, u32, Option<u16>, Vec<u16>)>,
+    tasks: Vec<Placed>,
     names: Vec<InstanceId>,
 }
 

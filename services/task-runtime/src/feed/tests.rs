@@ -60,7 +60,7 @@ fn position(sequence: u64, offset: u64) -> FeedPosition {
 fn decode(record: &Record, place: Place) -> Option<Content> {
     let sequence = place.sequence;
     let class = u32::from(sequence % 2 == 1);
-    (sequence % 10 != 0).then(|| Content { group: Bytes::new(), class, body: record.value.clone().unwrap() })
+    (!sequence.is_multiple_of(10)).then(|| Content { group: Bytes::new(), class, body: record.value.clone().unwrap() })
 }
 
 /// Takes until `count` events are there. Returns their numbers and the position behind them.
