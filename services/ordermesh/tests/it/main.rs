@@ -19,5 +19,6 @@ mod process;
 mod producers;
 mod refusals;
 mod shop;
+mod state;
 mod validation;
 mod watches;
