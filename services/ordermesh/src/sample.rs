@@ -30,8 +30,8 @@ const PRODUCTS: [(&str, &str, Fulfilment, i64, i64); 4] = [
 /// Customer, first and last name, level, credit limit in cents if there is one.
 const CUSTOMERS: [(&str, &str, &str, CustomerLevel, Option<i64>); 3] = [
     ("c-ada", "Ada", "Lovelace", CustomerLevel::Platinum, None),
-    ("c-grace", "Grace", "Hopper", CustomerLevel::Gold, Some(500_00)),
-    ("c-alan", "Alan", "Turing", CustomerLevel::Bronze, Some(50_00)),
+    ("c-grace", "Grace", "Hopper", CustomerLevel::Gold, Some(50_000)),
+    ("c-alan", "Alan", "Turing", CustomerLevel::Bronze, Some(5_000)),
 ];
 
 /// Product and quantity.

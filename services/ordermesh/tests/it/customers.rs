@@ -224,7 +224,7 @@ async fn a_greeting_reaches_one_customer_or_everyone() {
         let request = ListGreetingsRequest { customer_id: customer_id.to_owned(), ..Default::default() };
         shop.customers.clone().list_greetings(timed(request)).await.unwrap().into_inner().greetings
     };
-    assert_eq!(list("c-2").await, [to_everyone.clone()]);
+    assert_eq!(list("c-2").await, std::slice::from_ref(&to_everyone));
     assert_eq!(list("c-1").await.len(), 2);
     assert!(list("c-1").await.contains(&to_one) && list("").await.len() == 2);
 }

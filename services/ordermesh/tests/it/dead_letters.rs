@@ -116,7 +116,8 @@ async fn poison_in_every_topic_stops_nobody() {
     for topic in topics {
         for (key, value) in poison() {
             let key = key.map(bytes::Bytes::from_static);
-            let record = Record { key, value: Some(value.into()), headers: Vec::new(), timestamp_ms: 1_790_000_000_000 };
+            let record =
+                Record { key, value: Some(value.into()), headers: Vec::new(), timestamp_ms: 1_790_000_000_000 };
             mesh.append(topic, partition, record).await;
         }
     }

@@ -1,6 +1,7 @@
 //! End to end: the public API of a whole mesh, and the real binary as a child process.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::inconsistent_digit_grouping, reason = "amounts are in cents: 800_00 is 800.00")]
 
 mod binary;
 mod catalog;
