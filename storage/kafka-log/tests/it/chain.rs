@@ -85,7 +85,7 @@ async fn arrives_once(tasks: &Tasks, number: u32) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs a Kafka broker: tools/kafka.sh, ORDERMESH_TEST_KAFKA_DIR"]
+#[ignore = "needs ORDERMESH_TEST_KAFKA_DIR, a Kafka broker (tools/kafka.sh)"]
 async fn effects_happen_once_over_a_restart_of_everything() {
     let _brokers = broker::alone().await;
     let names = Names::new();

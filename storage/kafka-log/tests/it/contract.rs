@@ -33,7 +33,7 @@ impl Factory for Brokers {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs a Kafka broker: tools/kafka.sh, ORDERMESH_TEST_KAFKA_DIR"]
+#[ignore = "needs ORDERMESH_TEST_KAFKA_DIR, a Kafka broker (tools/kafka.sh)"]
 async fn kafka_behaves_as_a_log() {
     let _brokers = broker::alone().await;
     contract::run(&Brokers { prefix: broker::unique("contract") }).await;

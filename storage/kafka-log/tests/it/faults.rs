@@ -19,7 +19,7 @@ async fn behind_a_proxy() -> (KafkaLog, Proxy) {
 }
 
 #[tokio::test]
-#[ignore = "needs a Kafka broker: tools/kafka.sh, ORDERMESH_TEST_KAFKA_DIR"]
+#[ignore = "needs ORDERMESH_TEST_KAFKA_DIR, a Kafka broker (tools/kafka.sh)"]
 async fn an_append_whose_answer_is_lost_has_an_unknown_outcome() {
     let _brokers = broker::shared().await;
     let (log, proxy) = behind_a_proxy().await;
@@ -36,7 +36,7 @@ async fn an_append_whose_answer_is_lost_has_an_unknown_outcome() {
 }
 
 #[tokio::test]
-#[ignore = "needs a Kafka broker: tools/kafka.sh, ORDERMESH_TEST_KAFKA_DIR"]
+#[ignore = "needs ORDERMESH_TEST_KAFKA_DIR, a Kafka broker (tools/kafka.sh)"]
 async fn an_append_that_was_given_up_may_land_later() {
     let _brokers = broker::shared().await;
     let (log, proxy) = behind_a_proxy().await;
@@ -57,7 +57,7 @@ async fn an_append_that_was_given_up_may_land_later() {
 }
 
 #[tokio::test]
-#[ignore = "needs a Kafka broker: tools/kafka.sh, ORDERMESH_TEST_KAFKA_DIR"]
+#[ignore = "needs ORDERMESH_TEST_KAFKA_DIR, a Kafka broker (tools/kafka.sh)"]
 async fn a_paused_broker_is_noticed_in_time_and_used_again() {
     let _brokers = broker::alone().await;
     let log = broker::hasty_log(broker::config().brokers).await;
@@ -87,7 +87,7 @@ async fn a_paused_broker_is_noticed_in_time_and_used_again() {
 }
 
 #[tokio::test]
-#[ignore = "needs a Kafka broker: tools/kafka.sh, ORDERMESH_TEST_KAFKA_DIR"]
+#[ignore = "needs ORDERMESH_TEST_KAFKA_DIR, a Kafka broker (tools/kafka.sh)"]
 async fn a_killed_broker_is_used_again_once_it_is_back() {
     let _brokers = broker::alone().await;
     let log = broker::hasty_log(broker::config().brokers).await;

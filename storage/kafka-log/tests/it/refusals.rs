@@ -18,7 +18,7 @@ async fn refused(found: (u32, Cleanup), declared: (u32, Cleanup)) -> String {
 }
 
 #[tokio::test]
-#[ignore = "needs a Kafka broker: tools/kafka.sh, ORDERMESH_TEST_KAFKA_DIR"]
+#[ignore = "needs ORDERMESH_TEST_KAFKA_DIR, a Kafka broker (tools/kafka.sh)"]
 async fn another_partition_count_is_refused_with_what_to_do() {
     let text = refused((3, Cleanup::Never), (4, Cleanup::Never)).await;
     assert!(text.contains("exists with 3 partitions, but 4 partitions is configured"), "{text}");
@@ -26,7 +26,7 @@ async fn another_partition_count_is_refused_with_what_to_do() {
 }
 
 #[tokio::test]
-#[ignore = "needs a Kafka broker: tools/kafka.sh, ORDERMESH_TEST_KAFKA_DIR"]
+#[ignore = "needs ORDERMESH_TEST_KAFKA_DIR, a Kafka broker (tools/kafka.sh)"]
 async fn a_compacted_changelog_is_refused_with_the_command_that_repairs_it() {
     let text = refused((1, Cleanup::Compact), (1, Cleanup::Never)).await;
     assert!(text.contains("cleanup.policy=compact"), "{text}");
@@ -34,7 +34,7 @@ async fn a_compacted_changelog_is_refused_with_the_command_that_repairs_it() {
 }
 
 #[tokio::test]
-#[ignore = "needs a Kafka broker: tools/kafka.sh, ORDERMESH_TEST_KAFKA_DIR"]
+#[ignore = "needs ORDERMESH_TEST_KAFKA_DIR, a Kafka broker (tools/kafka.sh)"]
 async fn the_repair_of_a_changelog_with_a_retention_repairs_it() {
     let _brokers = broker::shared().await;
     let (log, name) = (broker::log().await, unique("retention"));
@@ -49,7 +49,7 @@ async fn the_repair_of_a_changelog_with_a_retention_repairs_it() {
 }
 
 #[tokio::test]
-#[ignore = "needs a Kafka broker: tools/kafka.sh, ORDERMESH_TEST_KAFKA_DIR"]
+#[ignore = "needs ORDERMESH_TEST_KAFKA_DIR, a Kafka broker (tools/kafka.sh)"]
 async fn a_quota_that_would_repeat_appends_is_refused_with_the_command_that_removes_it() {
     let _brokers = broker::shared().await;
     let client = unique("slowed");
@@ -67,7 +67,7 @@ async fn a_quota_that_would_repeat_appends_is_refused_with_the_command_that_remo
 }
 
 #[tokio::test]
-#[ignore = "needs a Kafka broker: tools/kafka.sh, ORDERMESH_TEST_KAFKA_DIR"]
+#[ignore = "needs ORDERMESH_TEST_KAFKA_DIR, a Kafka broker (tools/kafka.sh)"]
 async fn records_of_a_transaction_are_refused() {
     let _brokers = broker::shared().await;
     let log = broker::log().await;
@@ -124,7 +124,7 @@ async fn a_broker_that_is_not_there_is_named() {
 }
 
 #[tokio::test]
-#[ignore = "needs a Kafka broker: tools/kafka.sh, ORDERMESH_TEST_KAFKA_DIR"]
+#[ignore = "needs ORDERMESH_TEST_KAFKA_DIR, a Kafka broker (tools/kafka.sh)"]
 async fn headers_whose_names_are_not_text_are_refused() {
     let _brokers = broker::shared().await;
     let log = broker::log().await;

@@ -13,7 +13,7 @@ fn secured(mechanism: Mechanism, password: &str) -> Config {
 }
 
 #[tokio::test]
-#[ignore = "needs a Kafka broker: KAFKA_SECURE=1 tools/kafka.sh, ORDERMESH_TEST_KAFKA_DIR"]
+#[ignore = "needs ORDERMESH_TEST_KAFKA_DIR, a Kafka broker with logins (KAFKA_SECURE=1 tools/kafka.sh)"]
 async fn every_mechanism_appends_and_reads_over_tls() {
     let _brokers = broker::shared().await;
     for mechanism in [Mechanism::Plain, Mechanism::ScramSha256, Mechanism::ScramSha512] {
@@ -26,7 +26,7 @@ async fn every_mechanism_appends_and_reads_over_tls() {
 }
 
 #[tokio::test]
-#[ignore = "needs a Kafka broker: KAFKA_SECURE=1 tools/kafka.sh, ORDERMESH_TEST_KAFKA_DIR"]
+#[ignore = "needs ORDERMESH_TEST_KAFKA_DIR, a Kafka broker with logins (KAFKA_SECURE=1 tools/kafka.sh)"]
 async fn a_wrong_password_is_refused_and_not_shown() {
     let _brokers = broker::shared().await;
     for mechanism in [Mechanism::Plain, Mechanism::ScramSha256, Mechanism::ScramSha512] {
@@ -37,7 +37,7 @@ async fn a_wrong_password_is_refused_and_not_shown() {
 }
 
 #[tokio::test]
-#[ignore = "needs a Kafka broker: KAFKA_SECURE=1 tools/kafka.sh, ORDERMESH_TEST_KAFKA_DIR"]
+#[ignore = "needs ORDERMESH_TEST_KAFKA_DIR, a Kafka broker with logins (KAFKA_SECURE=1 tools/kafka.sh)"]
 async fn a_broker_that_is_not_trusted_is_not_spoken_to() {
     let _brokers = broker::shared().await;
     let mut config = secured(Mechanism::ScramSha256, "secret");

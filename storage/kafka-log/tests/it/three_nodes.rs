@@ -83,19 +83,19 @@ async fn settle(log: &KafkaLog) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs three Kafka brokers: tools/kafka.sh start DIR 3, ORDERMESH_TEST_KAFKA_DIR"]
+#[ignore = "needs ORDERMESH_TEST_KAFKA_DIR, three Kafka brokers (tools/kafka.sh start DIR 3)"]
 async fn three_nodes_lose_nothing_when_a_leader_is_killed() {
     appends_survive("kill", "restart").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs three Kafka brokers: tools/kafka.sh start DIR 3, ORDERMESH_TEST_KAFKA_DIR"]
+#[ignore = "needs ORDERMESH_TEST_KAFKA_DIR, three Kafka brokers (tools/kafka.sh start DIR 3)"]
 async fn three_nodes_lose_nothing_when_a_leader_is_paused() {
     appends_survive("pause", "resume").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs three Kafka brokers: tools/kafka.sh start DIR 3, ORDERMESH_TEST_KAFKA_DIR"]
+#[ignore = "needs ORDERMESH_TEST_KAFKA_DIR, three Kafka brokers (tools/kafka.sh start DIR 3)"]
 async fn three_nodes_are_followed_when_a_leader_moves_and_the_old_one_stays() {
     let _brokers = broker::alone().await;
     let log = KafkaLog::connect(Config::new(broker::config().brokers)).await.unwrap();
@@ -127,7 +127,7 @@ async fn three_nodes_are_followed_when_a_leader_moves_and_the_old_one_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs three Kafka brokers: tools/kafka.sh start DIR 3, ORDERMESH_TEST_KAFKA_DIR"]
+#[ignore = "needs ORDERMESH_TEST_KAFKA_DIR, three Kafka brokers (tools/kafka.sh start DIR 3)"]
 async fn three_nodes_are_read_in_one_wait() {
     let _brokers = broker::shared().await;
     let log = broker::log().await;
