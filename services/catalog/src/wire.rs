@@ -8,20 +8,20 @@ mod tests;
 use bytes::Bytes;
 use prost::Message;
 use proto::catalog::v1 as pb;
+use service_host::input::{InputError, check_key, decode};
 
 use crate::domain::author::{self, Author, Names};
 use crate::domain::book::{self, Book, Heading};
 use crate::domain::shelf::Placed;
-use crate::error::Error;
 
 /// Reads a row of the authors.
-pub(crate) fn author(row: &Bytes) -> Result<Author, Error> {
+pub(crate) fn author(row: &Bytes) -> Result<Author, InputError> {
     let row: pb::AuthorRow = decode("AuthorRow", row)?;
     let state = match row.state() {
         pb::AuthorState::Valid => author::State::Valid,
         pb::AuthorState::Deleted => author::State::Deleted,
         pb::AuthorState::Draft | pb::AuthorState::Unspecified => {
-            return Err(Error::UnknownValue { field: "AuthorRow.state", value: row.state });
+            return Err(InputError::UnknownValue { field: "AuthorRow.state", value: row.state });
         }
     };
     Ok(Author { names: Names { first: row.first_name, last: row.last_name }, state, version: row.version })
@@ -35,13 +35,13 @@ pub(crate) fn author_row(author: &Author) -> Vec<u8> {
 }
 
 /// Reads a row of the books.
-pub(crate) fn book(row: &Bytes) -> Result<Book, Error> {
+pub(crate) fn book(row: &Bytes) -> Result<Book, InputError> {
     let row: pb::BookRow = decode("BookRow", row)?;
     let state = match row.state() {
         pb::BookState::Valid => book::State::Valid,
         pb::BookState::Removed => book::State::Removed,
         pb::BookState::Unspecified => {
-            return Err(Error::UnknownValue { field: "BookRow.state", value: row.state });
+            return Err(InputError::UnknownValue { field: "BookRow.state", value: row.state });
         }
     };
     let chapters = row.chapters.into_iter().map(|chapter| Heading { id: chapter.chapter_id, title: chapter.title });
@@ -69,7 +69,7 @@ pub(crate) fn book_row(book: &Book) -> Vec<u8> {
 }
 
 /// Reads the content in a row of the chapters.
-pub(crate) fn content(row: &Bytes) -> Result<String, Error> {
+pub(crate) fn content(row: &Bytes) -> Result<String, InputError> {
     Ok(decode::<pb::ChapterRow>("ChapterRow", row)?.content)
 }
 
@@ -79,7 +79,7 @@ pub(crate) fn content_row(content: &str) -> Vec<u8> {
 }
 
 /// Reads a row of the shelves, and when it may be forgotten.
-pub(crate) fn placed(row: &Bytes) -> Result<(Placed<pb::Book>, i64), Error> {
+pub(crate) fn placed(row: &Bytes) -> Result<(Placed<pb::Book>, i64), InputError> {
     let row: pb::ShelfRow = decode("ShelfRow", row)?;
     Ok((Placed { version: row.version, book: row.book }, row.expires_ms))
 }
@@ -90,25 +90,18 @@ pub(crate) fn placed_row(placed: &Placed<pb::Book>, expires_ms: i64) -> Vec<u8> 
 }
 
 /// What a record of `books-by-author` says: the author, the book, and what it is to the author.
-pub(crate) fn news(key: Option<&Bytes>, value: &Bytes) -> Result<(String, String, Placed<pb::Book>), Error> {
+pub(crate) fn news(key: Option<&Bytes>, value: &Bytes) -> Result<(String, String, Placed<pb::Book>), InputError> {
     let pb::AuthorBook { author_code, book_id, version, book, .. } = decode("AuthorBook", value)?;
-    if key.map(AsRef::as_ref) != Some(author_code.as_bytes()) {
-        return Err(Error::ForeignKey { code: author_code });
-    }
+    check_key("author", &author_code, key)?;
     Ok((author_code, book_id, Placed { version, book }))
 }
 
 /// Reads a row of the outcomes.
-pub(crate) fn outcome(row: &Bytes) -> Result<pb::OutcomeRow, Error> {
+pub(crate) fn outcome(row: &Bytes) -> Result<pb::OutcomeRow, InputError> {
     decode("OutcomeRow", row)
 }
 
 /// The author that is named; none by an empty code.
 pub(crate) fn code(code: String) -> Option<String> {
     (!code.is_empty()).then_some(code)
-}
-
-/// Reads a message, named for the error.
-pub(crate) fn decode<M: Message + Default>(message: &'static str, bytes: &Bytes) -> Result<M, Error> {
-    M::decode(bytes.clone()).map_err(|source| Error::Undecodable { message, source })
 }

@@ -7,7 +7,6 @@
 
 mod config;
 pub mod domain;
-mod error;
 mod grpc;
 mod processors;
 mod stores;

@@ -13,21 +13,16 @@ use prost_types::Timestamp;
 use proto::common::v1 as common;
 use proto::customers::v1 as pb;
 use service_host::Problem;
+use service_host::input::{InputError, decode};
 
 use crate::domain::credit::Credit;
 use crate::domain::profile::{Level, Profile, Refusal};
 use crate::domain::{Customer, Money};
-use crate::error::Error;
-
-/// Decodes a message whose bytes come from the log, a store or a command.
-pub(crate) fn decode<M: Message + Default>(message: &'static str, bytes: &Bytes) -> Result<M, Error> {
-    M::decode(bytes.clone()).map_err(|source| Error::Undecodable { message, source })
-}
 
 /// Reads the row of who a customer is.
-pub(crate) fn profile(row: &Bytes) -> Result<Profile, Error> {
+pub(crate) fn profile(row: &Bytes) -> Result<Profile, InputError> {
     let row: pb::CustomerRow = decode("CustomerRow", row)?;
-    let level = level(row.level).ok_or(Error::UnknownValue { field: "CustomerRow.level", value: row.level })?;
+    let level = level(row.level).ok_or(InputError::UnknownValue { field: "CustomerRow.level", value: row.level })?;
     let pb::CustomerRow { first_name, last_name, email, phone, address, .. } = row;
     Ok(Profile { first_name, last_name, email, phone, address, level })
 }
@@ -40,7 +35,7 @@ pub(crate) fn profile_row(profile: &Profile) -> Vec<u8> {
 }
 
 /// Reads the row of what a customer may spend.
-pub(crate) fn credit(row: &Bytes) -> Result<Credit, Error> {
+pub(crate) fn credit(row: &Bytes) -> Result<Credit, InputError> {
     let row: pb::CreditRow = decode("CreditRow", row)?;
     let reserved = row.reserved.into_iter().map(money).collect();
     Ok(Credit { limit: row.limit.map(money), reserved, version: row.version })
@@ -127,7 +122,7 @@ pub(crate) fn version(etag: &str) -> Option<u64> {
 }
 
 /// A greeting as clients see it.
-pub(crate) fn greeting((customer_id, greeting_id): (String, String), row: &Bytes) -> Result<pb::Greeting, Error> {
+pub(crate) fn greeting((customer_id, greeting_id): (String, String), row: &Bytes) -> Result<pb::Greeting, InputError> {
     let row: pb::GreetingRow = decode("GreetingRow", row)?;
     Ok(pb::Greeting { greeting_id, customer_id, message: row.message, time: Some(timestamp(row.time_ms)) })
 }

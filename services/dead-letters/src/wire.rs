@@ -1,13 +1,12 @@
 //! Bytes and proto to domain and back; the only place that converts.
 
 use bytes::Bytes;
-use prost::Message;
 use proto::mesh::v1 as pb;
 use service_host::Problem;
+use service_host::input::{InputError, decode};
 use task_runtime::{DeadLetter, Input, Replay};
 
 use crate::domain::{LetterId, Refusal};
-use crate::error::Error;
 use crate::topics;
 
 /// Most of a key, a value or a header that a list of several letters shows, in bytes.
@@ -39,7 +38,7 @@ pub(crate) fn row(id: &LetterId, input: &Input<'_>) -> pb::DeadLetterRow {
 }
 
 /// Reads a row.
-pub(crate) fn letter(row: &Bytes) -> Result<pb::DeadLetterRow, Error> {
+pub(crate) fn letter(row: &Bytes) -> Result<pb::DeadLetterRow, InputError> {
     decode("DeadLetterRow", row)
 }
 
@@ -111,11 +110,6 @@ pub(crate) fn problem(refusal: &Refusal, row: &pb::DeadLetterRow, earlier: &str)
             Problem::refused("EARLIER_LETTER_WAITING", message).with("dead_letter_id", earlier)
         }
     }
-}
-
-/// Reads a message, named for the error.
-pub(crate) fn decode<M: Message + Default>(message: &'static str, bytes: &Bytes) -> Result<M, Error> {
-    M::decode(bytes.clone()).map_err(|source| Error::Undecodable { message, source })
 }
 
 fn timestamp(ms: i64) -> prost_types::Timestamp {

@@ -7,9 +7,9 @@ use proto::inventory::v1::product_event::Event;
 use proto::orders::v1::{StockAction, StockRequest};
 use proto::validation::v1 as checks;
 use service_host::Problem;
+use service_host::input::{InputError, check_key, decode};
 
 use crate::domain::{Action, Fault, Fulfilment, Line, Product, Refusal, Stock, Verdict};
-use crate::error::Error;
 
 /// A request for one line, with the action as the domain knows it.
 #[derive(Debug)]
@@ -22,11 +22,9 @@ pub(crate) struct Request {
 }
 
 /// Reads a record of `stock-requests`. `None` for an action that this version does not know.
-pub(crate) fn request(key: Option<&Bytes>, value: &Bytes) -> Result<Option<Request>, Error> {
+pub(crate) fn request(key: Option<&Bytes>, value: &Bytes) -> Result<Option<Request>, InputError> {
     let request: StockRequest = decode("StockRequest", value)?;
-    if key.map(AsRef::as_ref) != Some(request.product_id.as_bytes()) {
-        return Err(Error::ForeignKey { product_id: request.product_id });
-    }
+    check_key("product", &request.product_id, key)?;
     let action = match request.action() {
         StockAction::Reserve => Action::Reserve,
         StockAction::Release => Action::Release,
@@ -147,10 +145,10 @@ pub(crate) fn problem(refusal: &Refusal, product_id: &str, etag: &str) -> Proble
 }
 
 /// Reads a row of the stock.
-pub(crate) fn stock(row: &Bytes) -> Result<Stock, Error> {
+pub(crate) fn stock(row: &Bytes) -> Result<Stock, InputError> {
     let row: pb::StockRow = decode("StockRow", row)?;
     let fulfilment = fulfilment(row.fulfilment)
-        .ok_or(Error::UnknownValue { field: "StockRow.fulfilment", value: row.fulfilment })?;
+        .ok_or(InputError::UnknownValue { field: "StockRow.fulfilment", value: row.fulfilment })?;
     Ok(Stock { fulfilment, stock: row.stock, reserved: row.reserved, version: row.version })
 }
 
@@ -161,7 +159,7 @@ pub(crate) fn stock_row(stock: &Stock) -> Vec<u8> {
 }
 
 /// Reads the name in a row of the products.
-pub(crate) fn name(row: &Bytes) -> Result<String, Error> {
+pub(crate) fn name(row: &Bytes) -> Result<String, InputError> {
     Ok(decode::<pb::ProductRow>("ProductRow", row)?.name)
 }
 
@@ -171,7 +169,7 @@ pub(crate) fn name_row(name: &str) -> Vec<u8> {
 }
 
 /// Reads a row of the lines.
-pub(crate) fn line(row: &Bytes) -> Result<Line, Error> {
+pub(crate) fn line(row: &Bytes) -> Result<Line, InputError> {
     let row: pb::LineRow = decode("LineRow", row)?;
     Ok(match row.state() {
         pb::LineState::Held => Line::Held(row.quantity),
@@ -179,7 +177,9 @@ pub(crate) fn line(row: &Bytes) -> Result<Line, Error> {
         pb::LineState::OutOfStock => Line::Refused(Fault::OutOfStock),
         pb::LineState::ProductNotFound => Line::Refused(Fault::ProductNotFound),
         pb::LineState::Closed => Line::Closed,
-        pb::LineState::Unspecified => return Err(Error::UnknownValue { field: "LineRow.state", value: row.state }),
+        pb::LineState::Unspecified => {
+            return Err(InputError::UnknownValue { field: "LineRow.state", value: row.state });
+        }
     })
 }
 
@@ -196,14 +196,9 @@ pub(crate) fn line_row(line: &Line, now_ms: i64) -> Vec<u8> {
 }
 
 /// When the line of a row was closed; none while it is open.
-pub(crate) fn closed_ms(row: &Bytes) -> Result<Option<i64>, Error> {
+pub(crate) fn closed_ms(row: &Bytes) -> Result<Option<i64>, InputError> {
     let row: pb::LineRow = decode("LineRow", row)?;
     Ok((row.state() == pb::LineState::Closed).then_some(row.closed_ms))
-}
-
-/// Reads a message, named for the error.
-pub(crate) fn decode<M: Message + Default>(message: &'static str, bytes: &Bytes) -> Result<M, Error> {
-    M::decode(bytes.clone()).map_err(|source| Error::Undecodable { message, source })
 }
 
 fn timestamp(ms: i64) -> prost_types::Timestamp {

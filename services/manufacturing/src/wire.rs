@@ -7,9 +7,9 @@ use proto::manufacturing::v1 as pb;
 use proto::manufacturing::v1::manufacturing_event;
 use proto::orders::v1::{OrderEvent, OrderValidated, order_event};
 use service_host::Problem;
+use service_host::input::{InputError, check_key, decode};
 
 use crate::domain::{Early, Event, Item, Known, Refusal, State, WorkOrder};
-use crate::error::Error;
 
 /// What an order event means here.
 #[derive(Debug)]
@@ -23,11 +23,9 @@ pub(crate) enum OrderFact {
 }
 
 /// Reads a record of `orders`.
-pub(crate) fn order_fact(key: Option<&Bytes>, value: &Bytes) -> Result<OrderFact, Error> {
+pub(crate) fn order_fact(key: Option<&Bytes>, value: &Bytes) -> Result<OrderFact, InputError> {
     let event: OrderEvent = decode("OrderEvent", value)?;
-    if key.map(AsRef::as_ref) != Some(event.order_id.as_bytes()) {
-        return Err(Error::ForeignKey { order_id: event.order_id });
-    }
+    check_key("order", &event.order_id, key)?;
     Ok(match event.event {
         Some(order_event::Event::Validated(validated)) => OrderFact::Validated(needs(event.order_id, validated)?),
         Some(order_event::Event::Cancelled(_)) => OrderFact::Cancelled,
@@ -35,11 +33,12 @@ pub(crate) fn order_fact(key: Option<&Bytes>, value: &Bytes) -> Result<OrderFact
     })
 }
 
-fn needs(order_id: String, validated: OrderValidated) -> Result<Vec<(String, i64)>, Error> {
+fn needs(order_id: String, validated: OrderValidated) -> Result<Vec<(String, i64)>, InputError> {
     let lines = validated.order.unwrap_or_default().lines;
     let fulfilments = validated.fulfilments;
     if lines.len() != fulfilments.len() {
-        return Err(Error::UnevenLines { order_id, lines: lines.len(), fulfilments: fulfilments.len() });
+        let rule = format!("it has {} lines, but {} fulfilments", lines.len(), fulfilments.len());
+        return Err(InputError::contradiction("order", order_id, rule));
     }
     let made_to_order = i32::from(Fulfilment::MadeToOrder);
     let needed = lines.into_iter().zip(fulfilments).filter(|(_, fulfilment)| *fulfilment == made_to_order);
@@ -113,7 +112,7 @@ pub(crate) fn problem(refusal: &Refusal, order_id: &str, product_id: &str) -> Pr
 }
 
 /// Reads a row.
-pub(crate) fn known(row: &Bytes) -> Result<Known, Error> {
+pub(crate) fn known(row: &Bytes) -> Result<Known, InputError> {
     let row: pb::WorkOrderRow = decode("WorkOrderRow", row)?;
     let state = match pb::WorkOrderState::try_from(row.state) {
         Ok(pb::WorkOrderState::Open) => State::Open,
@@ -123,7 +122,7 @@ pub(crate) fn known(row: &Bytes) -> Result<Known, Error> {
             let early = |item: pb::WorkOrderItem| Early { product_id: item.product_id, quantity: item.manufactured };
             return Ok(Known::Early(row.items.into_iter().map(early).collect()));
         }
-        Err(_) => return Err(Error::UnknownValue { field: "WorkOrderRow.state", value: row.state }),
+        Err(_) => return Err(InputError::UnknownValue { field: "WorkOrderRow.state", value: row.state }),
     };
     let item = |item: pb::WorkOrderItem| {
         let pb::WorkOrderItem { product_id, quantity, manufactured } = item;
@@ -150,11 +149,6 @@ pub(crate) fn work_order_row(work_order: &WorkOrder) -> Vec<u8> {
 pub(crate) fn early_row(early: Vec<Early>) -> Vec<u8> {
     let item = |Early { product_id, quantity }| pb::WorkOrderItem { product_id, quantity: 0, manufactured: quantity };
     pb::WorkOrderRow { items: early.into_iter().map(item).collect(), ..Default::default() }.encode_to_vec()
-}
-
-/// Reads a message, named for the error.
-pub(crate) fn decode<M: Message + Default>(message: &'static str, bytes: &Bytes) -> Result<M, Error> {
-    M::decode(bytes.clone()).map_err(|source| Error::Undecodable { message, source })
 }
 
 fn item_to_proto(Item { product_id, quantity, manufactured }: Item) -> pb::WorkOrderItem {

@@ -9,7 +9,6 @@
 mod config;
 mod courier;
 pub mod domain;
-mod error;
 mod grpc;
 mod mail;
 mod processors;

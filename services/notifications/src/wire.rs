@@ -6,24 +6,24 @@ use proto::customers::v1::{Customer, CustomerEvent, CustomerLevel, customer_even
 use proto::notifications::v1 as pb;
 use proto::orders::v1::{CustomerOrderChanged, Order, OrderPlaced, OrderState};
 use proto::payments::v1::OrderPaid;
+use service_host::input::{InputError, check_key, decode};
 
 use crate::domain::delivery::{Delivery, Outcome, State};
 use crate::domain::{Fact, Join};
-use crate::error::Error;
 use crate::mail::Mail;
 use crate::topics;
 
 /// Reads a record of `orders-by-customer`, checked against its key.
-pub(crate) fn order_placed(key: Option<&Bytes>, value: &Bytes) -> Result<OrderPlaced, Error> {
+pub(crate) fn order_placed(key: Option<&Bytes>, value: &Bytes) -> Result<OrderPlaced, InputError> {
     let placed: OrderPlaced = decode("OrderPlaced", value)?;
-    own_key(key, &placed.customer_id)?;
+    check_key("customer", &placed.customer_id, key)?;
     Ok(placed)
 }
 
 /// Reads a record of `order-changes-by-customer`, checked against its key.
-pub(crate) fn order_changed(key: Option<&Bytes>, value: &Bytes) -> Result<CustomerOrderChanged, Error> {
+pub(crate) fn order_changed(key: Option<&Bytes>, value: &Bytes) -> Result<CustomerOrderChanged, InputError> {
     let changed: CustomerOrderChanged = decode("CustomerOrderChanged", value)?;
-    own_key(key, &changed.customer_id)?;
+    check_key("customer", &changed.customer_id, key)?;
     Ok(changed)
 }
 
@@ -39,32 +39,25 @@ pub(crate) fn order_fact(changed: &CustomerOrderChanged) -> Option<Fact> {
 }
 
 /// Reads a record of `order-payments`, checked against its key.
-pub(crate) fn order_paid(key: Option<&Bytes>, value: &Bytes) -> Result<OrderPaid, Error> {
+pub(crate) fn order_paid(key: Option<&Bytes>, value: &Bytes) -> Result<OrderPaid, InputError> {
     let paid: OrderPaid = decode("OrderPaid", value)?;
-    own_key(key, &paid.customer_id)?;
+    check_key("customer", &paid.customer_id, key)?;
     Ok(paid)
 }
 
 /// Reads a record of `customers`, checked against its key. The customer as it is now; none if the event says nothing of it,
 /// or this version does not know it.
-pub(crate) fn customer_event(key: Option<&Bytes>, value: &Bytes) -> Result<(String, Option<Customer>), Error> {
+pub(crate) fn customer_event(key: Option<&Bytes>, value: &Bytes) -> Result<(String, Option<Customer>), InputError> {
     let event: CustomerEvent = decode("CustomerEvent", value)?;
-    own_key(key, &event.customer_id)?;
+    check_key("customer", &event.customer_id, key)?;
     let customer = match event.event {
         Some(customer_event::Event::Created(created)) => created.customer,
         Some(customer_event::Event::Updated(updated)) => updated.customer,
         Some(customer_event::Event::CreditLimitSet(set)) => set.customer,
         None => return Ok((event.customer_id, None)),
     };
-    let customer = customer.ok_or(Error::Missing { field: "CustomerEvent.customer" })?;
+    let customer = customer.ok_or(InputError::Missing { field: "CustomerEvent.customer" })?;
     Ok((event.customer_id, Some(customer)))
-}
-
-fn own_key(key: Option<&Bytes>, customer_id: &str) -> Result<(), Error> {
-    if key.map(AsRef::as_ref) == Some(customer_id.as_bytes()) {
-        return Ok(());
-    }
-    Err(Error::ForeignKey { customer_id: customer_id.to_owned() })
 }
 
 /// The topic of a customer's level, and a record for it.
@@ -107,7 +100,7 @@ pub(crate) fn undeliverable(order_id: &str, row: &pb::NotificationRow) -> Vec<u8
 }
 
 /// Reads what the dead letters hold of an e-mail.
-pub(crate) fn undeliverable_mail(value: &Bytes) -> Result<pb::UndeliverableMail, Error> {
+pub(crate) fn undeliverable_mail(value: &Bytes) -> Result<pb::UndeliverableMail, InputError> {
     decode("UndeliverableMail", value)
 }
 
@@ -129,14 +122,14 @@ pub(crate) fn report(order_id: &str, attempts_before: u32, outcome: Outcome) -> 
 const ERROR_BYTES_MAX: usize = 1024;
 
 /// Reads the report of one try: the order, the try, its outcome.
-pub(crate) fn outcome(payload: &Bytes) -> Result<(String, u32, Outcome), Error> {
+pub(crate) fn outcome(payload: &Bytes) -> Result<(String, u32, Outcome), InputError> {
     let pb::DeliveryReport { order_id, attempts_before, error, is_final } = decode("DeliveryReport", payload)?;
     let outcome = if error.is_empty() { Outcome::Sent } else { Outcome::Failed { error, is_final } };
     Ok((order_id, attempts_before, outcome))
 }
 
 /// A notification as clients see it.
-pub(crate) fn notification_to_proto(order_id: &str, row: pb::NotificationRow) -> Result<pb::Notification, Error> {
+pub(crate) fn notification_to_proto(order_id: &str, row: pb::NotificationRow) -> Result<pb::Notification, InputError> {
     let delivery = delivery_of(&row)?;
     Ok(pb::Notification {
         order_id: order_id.to_owned(),
@@ -163,9 +156,9 @@ pub(crate) fn state_filter(value: i32) -> Result<Option<i32>, ()> {
 }
 
 /// Reads a row of the customers.
-pub(crate) fn customer(row: &Bytes) -> Result<Customer, Error> {
+pub(crate) fn customer(row: &Bytes) -> Result<Customer, InputError> {
     let row: pb::CustomerRow = decode("CustomerRow", row)?;
-    row.customer.ok_or(Error::Missing { field: "CustomerRow.customer" })
+    row.customer.ok_or(InputError::Missing { field: "CustomerRow.customer" })
 }
 
 /// A row of the customers.
@@ -174,7 +167,7 @@ pub(crate) fn customer_row(customer: Customer) -> Vec<u8> {
 }
 
 /// Reads a row of the joins.
-pub(crate) fn join_row(row: &Bytes) -> Result<pb::JoinRow, Error> {
+pub(crate) fn join_row(row: &Bytes) -> Result<pb::JoinRow, InputError> {
     decode("JoinRow", row)
 }
 
@@ -196,7 +189,7 @@ pub(crate) fn joined(row: pb::JoinRow, join: Join) -> Vec<u8> {
 }
 
 /// Reads a row of the notifications.
-pub(crate) fn notification_row(row: &Bytes) -> Result<pb::NotificationRow, Error> {
+pub(crate) fn notification_row(row: &Bytes) -> Result<pb::NotificationRow, InputError> {
     decode("NotificationRow", row)
 }
 
@@ -216,13 +209,13 @@ pub(crate) fn new_notification(customer_id: &str, mail: Mail) -> pb::Notificatio
 }
 
 /// How far the sending of a row's e-mail has come.
-pub(crate) fn delivery_of(row: &pb::NotificationRow) -> Result<Delivery, Error> {
+pub(crate) fn delivery_of(row: &pb::NotificationRow) -> Result<Delivery, InputError> {
     let state = match row.state() {
         pb::NotificationState::Pending => State::Pending,
         pb::NotificationState::Sent => State::Sent,
         pb::NotificationState::Undeliverable => State::Undeliverable,
         pb::NotificationState::Unspecified => {
-            return Err(Error::UnknownValue { field: "NotificationRow.state", value: row.state });
+            return Err(InputError::UnknownValue { field: "NotificationRow.state", value: row.state });
         }
     };
     let pb::NotificationRow { tries, tries_before, due_ms, .. } = *row;
@@ -263,10 +256,6 @@ pub(crate) fn ms(time: Option<&prost_types::Timestamp>) -> i64 {
 
 fn count(attempts: u32) -> i32 {
     i32::try_from(attempts).unwrap_or(i32::MAX)
-}
-
-fn decode<M: Message + Default>(message: &'static str, bytes: &Bytes) -> Result<M, Error> {
-    M::decode(bytes.clone()).map_err(|source| Error::Undecodable { message, source })
 }
 
 fn timestamp(ms: i64) -> prost_types::Timestamp {

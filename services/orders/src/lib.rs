@@ -6,7 +6,6 @@
 
 mod config;
 pub mod domain;
-mod error;
 mod grpc;
 mod history;
 mod processors;

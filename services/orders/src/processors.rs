@@ -9,11 +9,11 @@ pub(crate) mod ship;
 #[cfg(test)]
 mod tests;
 
+use service_host::input::InputError;
 use task_runtime::{Context, ProcessError};
 
 use crate::domain::life::{Decision, settle};
 use crate::domain::{Change, Event, Mark, Marked, Order, State};
-use crate::error::Error;
 use crate::wire::reads::FactOf;
 use crate::wire::{self, writes};
 use crate::{stores, topics};
@@ -22,7 +22,9 @@ use crate::{stores, topics};
 fn apply(ctx: &mut Context<'_>, fact: Option<FactOf>) -> Result<(), ProcessError> {
     let Some(FactOf { order_id, fact, marks }) = fact else { return Ok(()) };
     // Every fact answers something that this task has told about the order, so that the order is there.
-    let Some(mut order) = load(ctx, &order_id)? else { return Err(Error::UnknownOrder { order_id }.into()) };
+    let Some(mut order) = load(ctx, &order_id)? else {
+        return Err(InputError::contradiction("order", order_id, "it does not exist").into());
+    };
     order.note(marks);
     let before = order.state;
     match settle(&mut order, fact, ctx.now_ms()) {
@@ -31,7 +33,7 @@ fn apply(ctx: &mut Context<'_>, fact: Option<FactOf>) -> Result<(), ProcessError
             ctx.put(stores::ORDERS, order_id.as_bytes(), writes::row(&order));
             Ok(())
         }
-        Decision::Misplaced(rule) => Err(Error::Misplaced { order_id, rule }.into()),
+        Decision::Misplaced(rule) => Err(InputError::contradiction("order", order_id, rule).into()),
     }
 }
 

@@ -10,30 +10,24 @@ mod tests;
 pub(crate) mod writes;
 
 use bytes::Bytes;
-use prost::Message;
 use prost_types::Timestamp;
 use proto::common::v1 as common;
 use proto::orders::v1 as api;
 use proto::validation::v1 as checks;
+use service_host::input::{InputError, decode};
 
 use crate::domain::{Check, Content, Line, Money, Order, Reason, State};
-use crate::error::Error;
-
-/// Decodes a message whose bytes come from the log or a store.
-pub(crate) fn decode<M: Message + Default>(message: &'static str, bytes: Bytes) -> Result<M, Error> {
-    M::decode(bytes).map_err(|source| Error::Undecodable { message, source })
-}
 
 /// Reads a row.
-pub(crate) fn order_of_row(bytes: Bytes) -> Result<Order, Error> {
+pub(crate) fn order_of_row(bytes: Bytes) -> Result<Order, InputError> {
     order(decode("OrderRow", bytes)?)
 }
 
 /// An order as its row holds it.
-pub(crate) fn order(row: api::OrderRow) -> Result<Order, Error> {
+pub(crate) fn order(row: api::OrderRow) -> Result<Order, InputError> {
     Ok(Order {
         content: content(row.customer_id, row.lines),
-        state: state(row.state).ok_or(Error::UnknownValue { field: "OrderRow.state", value: row.state })?,
+        state: state(row.state).ok_or(InputError::UnknownValue { field: "OrderRow.state", value: row.state })?,
         reasons: row.reasons.into_iter().map(reason).collect::<Result<_, _>>()?,
         created_ms: row.create_time_ms,
         updated_ms: row.update_time_ms,
@@ -128,14 +122,14 @@ fn money_message(money: Money) -> common::Money {
     common::Money { currency_code: money.currency, minor_units: money.minor_units }
 }
 
-fn reason(reason: checks::Reason) -> Result<Reason, Error> {
+fn reason(reason: checks::Reason) -> Result<Reason, InputError> {
     let check = match checks::Check::try_from(reason.check) {
         Ok(checks::Check::Unspecified) => None,
         Ok(checks::Check::Details) => Some(Check::Details),
         Ok(checks::Check::Fraud) => Some(Check::Fraud),
         Ok(checks::Check::Inventory) => Some(Check::Inventory),
         Ok(checks::Check::Credit) => Some(Check::Credit),
-        Err(_) => return Err(Error::UnknownValue { field: "Reason.check", value: reason.check }),
+        Err(_) => return Err(InputError::UnknownValue { field: "Reason.check", value: reason.check }),
     };
     Ok(Reason { check, product_id: reason.product_id, code: reason.code, message: reason.message })
 }

@@ -7,9 +7,9 @@ use proto::orders::v1::{OrderEvent, order_event};
 use proto::payments::v1 as pb;
 use proto::payments::v1::payment_event;
 use service_host::Problem;
+use service_host::input::{InputError, check_key, decode};
 
 use crate::domain::{Account, Bill, Event, Money, Payment, PaymentState, Refusal, Settlement};
-use crate::error::Error;
 
 /// What an order event means here.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,14 +23,12 @@ pub(crate) enum OrderFact {
 }
 
 /// Reads a record of `orders`: the order and the fact.
-pub(crate) fn order_fact(key: Option<&Bytes>, value: &Bytes) -> Result<(String, OrderFact), Error> {
+pub(crate) fn order_fact(key: Option<&Bytes>, value: &Bytes) -> Result<(String, OrderFact), InputError> {
     let event: OrderEvent = decode("OrderEvent", value)?;
-    if key.map(AsRef::as_ref) != Some(event.order_id.as_bytes()) {
-        return Err(Error::ForeignKey { order_id: event.order_id });
-    }
+    check_key("order", &event.order_id, key)?;
     let fact = match event.event {
         Some(order_event::Event::Created(created)) => {
-            let order = created.order.ok_or(Error::Missing { field: "OrderCreated.order" })?;
+            let order = created.order.ok_or(InputError::Missing { field: "OrderCreated.order" })?;
             OrderFact::Created(Bill { customer_id: order.customer_id, total: order.total.map(money) })
         }
         Some(order_event::Event::Rejected(_) | order_event::Event::Cancelled(_)) => OrderFact::Ended,
@@ -121,24 +119,29 @@ pub(crate) fn problem(refusal: &Refusal, order_id: &str, payment_id: &str, curre
 }
 
 /// Reads a row.
-pub(crate) fn account(row: &Bytes) -> Result<Account, Error> {
+pub(crate) fn account(row: &Bytes) -> Result<Account, InputError> {
     let row: pb::AccountRow = decode("AccountRow", row)?;
     let bill = row.known.then(|| Bill { customer_id: row.customer_id, total: row.total.map(money) });
     let payments = row.payments.into_iter().map(payment).collect::<Result<_, _>>()?;
     Ok(Account { bill, ended: row.ended, settled: row.settled, payments })
 }
 
-fn payment(row: pb::PaymentRow) -> Result<Payment, Error> {
+fn payment(row: pb::PaymentRow) -> Result<Payment, InputError> {
     let state = match row.state() {
         pb::PaymentState::Pending => PaymentState::Pending,
         pb::PaymentState::Booked => PaymentState::Booked,
         pb::PaymentState::Refused => PaymentState::Refused,
         pb::PaymentState::Unspecified => {
-            return Err(Error::UnknownValue { field: "PaymentRow.state", value: row.state });
+            return Err(InputError::UnknownValue { field: "PaymentRow.state", value: row.state });
         }
     };
     let pb::PaymentRow { payment_id, amount, recorded_ms, .. } = row;
-    Ok(Payment { payment_id, amount: amount.map(money).ok_or(Error::Missing { field: "amount" })?, state, recorded_ms })
+    Ok(Payment {
+        payment_id,
+        amount: amount.map(money).ok_or(InputError::Missing { field: "amount" })?,
+        state,
+        recorded_ms,
+    })
 }
 
 /// The row of an account.
@@ -153,11 +156,6 @@ pub(crate) fn account_row(account: Account) -> Vec<u8> {
     };
     let payments = payments.into_iter().map(row).collect();
     pb::AccountRow { customer_id, total: total.map(money_to_proto), known, ended, settled, payments }.encode_to_vec()
-}
-
-/// Reads a message, named for the error.
-pub(crate) fn decode<M: Message + Default>(message: &'static str, bytes: &Bytes) -> Result<M, Error> {
-    M::decode(bytes.clone()).map_err(|source| Error::Undecodable { message, source })
 }
 
 /// An amount as the domain knows it.

@@ -3,7 +3,6 @@
 //! A key that nobody knows stops the start, with its name and where it came from: a misspelt limit would else be no limit.
 
 mod host;
-mod secret;
 
 use std::path::{Path, PathBuf};
 
@@ -14,8 +13,8 @@ use figment::{Figment, Metadata};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use credentials::Secret;
 pub use host::{HostConfig, LimitsConfig, ListenConfig, LogConfig, LogFormat, TelemetryConfig};
-pub use secret::Secret;
 
 /// Variables of the environment that are read: `ORDERMESH__SECTION__KEY`.
 pub const ENV_PREFIX: &str = "ORDERMESH__";

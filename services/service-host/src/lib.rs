@@ -13,6 +13,7 @@ mod faults;
 pub mod files;
 pub mod grpc_timeout;
 pub mod headers;
+pub mod input;
 pub mod metrics;
 pub mod owner;
 mod problems;

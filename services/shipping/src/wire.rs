@@ -7,23 +7,20 @@ use proto::manufacturing::v1::{ManufacturingEvent, manufacturing_event};
 use proto::orders::v1::{OrderEvent, order_event};
 use proto::shipping::v1 as pb;
 use service_host::Chain;
+use service_host::input::{InputError, check_key, decode};
 use task_runtime::Place;
 
 use crate::domain::{Event, Fact, Item, Shipment, State};
-use crate::error::Error;
 
 /// Reads a record of `orders`, checked against its key.
-pub(crate) fn order_event(key: Option<&Bytes>, value: &Bytes) -> Result<OrderEvent, Error> {
+pub(crate) fn order_event(key: Option<&Bytes>, value: &Bytes) -> Result<OrderEvent, InputError> {
     let event: OrderEvent = decode("OrderEvent", value)?;
-    if key.map(AsRef::as_ref) == Some(event.order_id.as_bytes()) {
-        Ok(event)
-    } else {
-        Err(Error::ForeignKey { order_id: event.order_id })
-    }
+    check_key("order", &event.order_id, key)?;
+    Ok(event)
 }
 
 /// What an order event means here; none if nothing, or if this version does not know it.
-pub(crate) fn order_fact(event: &OrderEvent) -> Result<Option<Fact<'_>>, Error> {
+pub(crate) fn order_fact(event: &OrderEvent) -> Result<Option<Fact<'_>>, InputError> {
     let validated = match &event.event {
         Some(order_event::Event::Validated(validated)) => validated,
         Some(order_event::Event::CancellationRequested(_)) => return Ok(Some(Fact::CancellationRequested)),
@@ -33,8 +30,8 @@ pub(crate) fn order_fact(event: &OrderEvent) -> Result<Option<Fact<'_>>, Error> 
     let lines = validated.order.as_ref().map_or(&[][..], |order| &order.lines);
     let fulfilments = &validated.fulfilments;
     if lines.len() != fulfilments.len() {
-        let (order_id, lines, fulfilments) = (event.order_id.clone(), lines.len(), fulfilments.len());
-        return Err(Error::UnevenLines { order_id, lines, fulfilments });
+        let rule = format!("it has {} lines, but {} fulfilments", lines.len(), fulfilments.len());
+        return Err(InputError::contradiction("order", &event.order_id, rule));
     }
     let made_to_order = i32::from(Fulfilment::MadeToOrder);
     let needed = lines.iter().zip(fulfilments).filter(|(_, fulfilment)| **fulfilment == made_to_order);
@@ -42,13 +39,10 @@ pub(crate) fn order_fact(event: &OrderEvent) -> Result<Option<Fact<'_>>, Error> 
 }
 
 /// Reads a record of `manufactured`, checked against its key.
-pub(crate) fn manufacturing_event(key: Option<&Bytes>, value: &Bytes) -> Result<ManufacturingEvent, Error> {
+pub(crate) fn manufacturing_event(key: Option<&Bytes>, value: &Bytes) -> Result<ManufacturingEvent, InputError> {
     let event: ManufacturingEvent = decode("ManufacturingEvent", value)?;
-    if key.map(AsRef::as_ref) == Some(event.order_id.as_bytes()) {
-        Ok(event)
-    } else {
-        Err(Error::ForeignKey { order_id: event.order_id })
-    }
+    check_key("order", &event.order_id, key)?;
+    Ok(event)
 }
 
 /// What a manufacturing event means here. Only what is made counts: what is needed says the order itself.
@@ -138,14 +132,14 @@ pub(crate) fn state_filter(value: i32) -> Result<Option<State>, ()> {
 }
 
 /// Reads a row.
-pub(crate) fn shipment(row: &Bytes) -> Result<Shipment, Error> {
+pub(crate) fn shipment(row: &Bytes) -> Result<Shipment, InputError> {
     let row: pb::ShipmentRow = decode("ShipmentRow", row)?;
     let state = match pb::ShipmentState::try_from(row.state) {
         Ok(pb::ShipmentState::Unspecified) => State::Early,
         Ok(pb::ShipmentState::Waiting) => State::Waiting,
         Ok(pb::ShipmentState::Shipped) => State::Shipped,
         Ok(pb::ShipmentState::Cancelled) => State::Cancelled,
-        Err(_) => return Err(Error::UnknownValue { field: "ShipmentRow.state", value: row.state }),
+        Err(_) => return Err(InputError::UnknownValue { field: "ShipmentRow.state", value: row.state }),
     };
     let item = |item: pb::ShipmentItem| {
         let pb::ShipmentItem { product_id, quantity, manufactured } = item;
@@ -165,10 +159,6 @@ pub(crate) fn shipment_row(shipment: Shipment) -> Vec<u8> {
         changed_ms: shipment.changed_ms,
     }
     .encode_to_vec()
-}
-
-fn decode<M: Message + Default>(message: &'static str, bytes: &Bytes) -> Result<M, Error> {
-    M::decode(bytes.clone()).map_err(|source| Error::Undecodable { message, source })
 }
 
 fn item_to_proto(Item { product_id, needed, made }: Item) -> pb::ShipmentItem {

@@ -7,31 +7,25 @@ mod tests;
 pub(crate) mod writes;
 
 use bytes::Bytes;
-use prost::Message;
 use proto::common::v1 as common;
 use proto::inventory::v1 as inventory;
 use proto::validation::v1 as api;
+use service_host::input::{InputError, decode};
 
 use crate::domain::aggregate::{Awaited, Conclusion, Heard, Missing, Validation};
 use crate::domain::fraud::Session;
 use crate::domain::velocity::Window;
 use crate::domain::{Check, Fulfilment, History, Money, Outcome, Verdict};
-use crate::error::Error;
-
-/// Decodes a message whose bytes come from the log or a store.
-pub(crate) fn decode<M: Message + Default>(message: &'static str, bytes: Bytes) -> Result<M, Error> {
-    M::decode(bytes).map_err(|source| Error::Undecodable { message, source })
-}
 
 /// Reads the row of a validation.
-pub(crate) fn validation(row: Bytes) -> Result<Validation, Error> {
+pub(crate) fn validation(row: Bytes) -> Result<Validation, InputError> {
     let row: api::ValidationRow = decode("ValidationRow", row)?;
     let conclusion = match api::Conclusion::try_from(row.conclusion) {
         Ok(api::Conclusion::Unspecified) => None,
         Ok(api::Conclusion::Passed) => Some(Conclusion::Passed),
         Ok(api::Conclusion::Failed) => Some(Conclusion::Failed),
         Ok(api::Conclusion::Cancelled) => Some(Conclusion::Cancelled),
-        Err(_) => return Err(Error::UnknownValue { field: "ValidationRow.conclusion", value: row.conclusion }),
+        Err(_) => return Err(InputError::UnknownValue { field: "ValidationRow.conclusion", value: row.conclusion }),
     };
     let awaited = Awaited { product_ids: row.product_ids, created_ms: row.create_time_ms };
     Ok(Validation {
@@ -44,7 +38,7 @@ pub(crate) fn validation(row: Bytes) -> Result<Validation, Error> {
 }
 
 /// Reads the row of what is remembered of a customer's orders.
-pub(crate) fn history(row: Bytes) -> Result<History, Error> {
+pub(crate) fn history(row: Bytes) -> Result<History, InputError> {
     let row: api::FraudSessionsRow = decode("FraudSessionsRow", row)?;
     let session = |session: api::FraudSession| Session {
         start_ms: session.start_time_ms,
@@ -59,7 +53,7 @@ pub(crate) fn history(row: Bytes) -> Result<History, Error> {
 }
 
 /// An alert as clients see it.
-pub(crate) fn alert_message(customer_id: String, start_ms: i64, row: Bytes) -> Result<api::FraudAlert, Error> {
+pub(crate) fn alert_message(customer_id: String, start_ms: i64, row: Bytes) -> Result<api::FraudAlert, InputError> {
     let row: api::FraudAlertRow = decode("FraudAlertRow", row)?;
     Ok(api::FraudAlert {
         customer_id,
@@ -102,7 +96,7 @@ fn missing_message(missing: Missing) -> api::MissingVerdict {
     api::MissingVerdict { check: check_message(missing.check).into(), product_id, line }
 }
 
-fn verdict_of_row(row: api::VerdictRow) -> Result<Verdict, Error> {
+fn verdict_of_row(row: api::VerdictRow) -> Result<Verdict, InputError> {
     Ok(Verdict {
         check: check(row.check)?,
         line: row.line,
@@ -111,13 +105,13 @@ fn verdict_of_row(row: api::VerdictRow) -> Result<Verdict, Error> {
     })
 }
 
-fn check(value: i32) -> Result<Check, Error> {
+fn check(value: i32) -> Result<Check, InputError> {
     match api::Check::try_from(value) {
         Ok(api::Check::Details) => Ok(Check::Details),
         Ok(api::Check::Fraud) => Ok(Check::Fraud),
         Ok(api::Check::Inventory) => Ok(Check::Inventory),
         Ok(api::Check::Credit) => Ok(Check::Credit),
-        Ok(api::Check::Unspecified) | Err(_) => Err(Error::UnknownValue { field: "check", value }),
+        Ok(api::Check::Unspecified) | Err(_) => Err(InputError::UnknownValue { field: "check", value }),
     }
 }
 
@@ -130,11 +124,11 @@ fn check_message(check: Check) -> api::Check {
     }
 }
 
-fn outcome(value: i32, code: String, message: String, fulfilment: Option<Fulfilment>) -> Result<Outcome, Error> {
+fn outcome(value: i32, code: String, message: String, fulfilment: Option<Fulfilment>) -> Result<Outcome, InputError> {
     match api::Outcome::try_from(value) {
         Ok(api::Outcome::Pass) => Ok(Outcome::Pass { fulfilment }),
         Ok(api::Outcome::Fail) => Ok(Outcome::Fail { code, message }),
-        Ok(api::Outcome::Unspecified) | Err(_) => Err(Error::UnknownValue { field: "outcome", value }),
+        Ok(api::Outcome::Unspecified) | Err(_) => Err(InputError::UnknownValue { field: "outcome", value }),
     }
 }
 
@@ -145,12 +139,12 @@ fn outcome_message(outcome: &Outcome) -> (api::Outcome, &str, &str) {
     }
 }
 
-fn fulfilment(value: i32) -> Result<Option<Fulfilment>, Error> {
+fn fulfilment(value: i32) -> Result<Option<Fulfilment>, InputError> {
     match inventory::Fulfilment::try_from(value) {
         Ok(inventory::Fulfilment::Unspecified) => Ok(None),
         Ok(inventory::Fulfilment::FromStock) => Ok(Some(Fulfilment::FromStock)),
         Ok(inventory::Fulfilment::MadeToOrder) => Ok(Some(Fulfilment::MadeToOrder)),
-        Err(_) => Err(Error::UnknownValue { field: "fulfilment", value }),
+        Err(_) => Err(InputError::UnknownValue { field: "fulfilment", value }),
     }
 }
 

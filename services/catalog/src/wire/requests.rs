@@ -6,14 +6,14 @@
 use bytes::Bytes;
 use prost::Message;
 use proto::catalog::v1 as pb;
+use service_host::input::{InputError, decode};
 use service_host::{Call, FieldFaults, Problem, headers, validate};
 use task_runtime::Command;
 use tonic::metadata::MetadataMap;
 
-use super::{code, decode};
+use super::code;
 use crate::domain::author::{self, Names};
 use crate::domain::book;
-use crate::error::Error;
 
 /// Name of the command behind `CreateAuthor`.
 pub(crate) const CREATE_AUTHOR: &str = "CreateAuthor";
@@ -207,7 +207,7 @@ pub(crate) fn book_id(faults: &mut FieldFaults, field: &str, value: &str) {
 }
 
 /// What a command asks of an author, and the etag that it wants.
-pub(crate) fn author_wish(command: &Command) -> Result<(author::Command, String), Error> {
+pub(crate) fn author_wish(command: &Command) -> Result<(author::Command, String), InputError> {
     if command.name == DELETE_AUTHOR {
         let request: pb::DeleteAuthorRequest = decode("DeleteAuthorRequest", &command.payload)?;
         return Ok((author::Command::Delete, request.etag));
@@ -220,7 +220,7 @@ pub(crate) fn author_wish(command: &Command) -> Result<(author::Command, String)
 }
 
 /// What a command asks of a book, and the etag that it wants.
-pub(crate) fn book_wish(command: &Command) -> Result<(book::Command, String), Error> {
+pub(crate) fn book_wish(command: &Command) -> Result<(book::Command, String), InputError> {
     Ok(match command.name {
         CREATE_BOOK => {
             let wanted: pb::Book = decode("Book", &command.payload)?;

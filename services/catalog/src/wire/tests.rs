@@ -36,9 +36,12 @@ fn rows_come_back() {
 
 #[test]
 fn rows_that_say_nothing_known_are_refused() {
-    assert!(matches!(author(&Bytes::new()), Err(Error::UnknownValue { field: "AuthorRow.state", value: 0 })));
-    assert!(matches!(book(&Bytes::new()), Err(Error::UnknownValue { field: "BookRow.state", value: 0 })));
-    assert!(matches!(outcome(&Bytes::from_static(b"\xff")), Err(Error::Undecodable { message: "OutcomeRow", .. })));
+    assert!(matches!(author(&Bytes::new()), Err(InputError::UnknownValue { field: "AuthorRow.state", value: 0 })));
+    assert!(matches!(book(&Bytes::new()), Err(InputError::UnknownValue { field: "BookRow.state", value: 0 })));
+    assert!(matches!(
+        outcome(&Bytes::from_static(b"\xff")),
+        Err(InputError::Undecodable { message: "OutcomeRow", .. })
+    ));
 }
 
 #[test]
@@ -46,8 +49,8 @@ fn news_under_a_foreign_key_are_no_news() {
     let record = Bytes::from(messages::news("ada", "b-1", Placed { version: 2, book: None }, 5));
     let (code, book_id, placed) = news(Some(&Bytes::from_static(b"ada")), &record).unwrap();
     assert_eq!((code.as_str(), book_id.as_str(), placed.version), ("ada", "b-1", 2));
-    assert!(matches!(news(Some(&Bytes::from_static(b"bob")), &record), Err(Error::ForeignKey { .. })));
-    assert!(matches!(news(None, &record), Err(Error::ForeignKey { .. })));
+    assert!(matches!(news(Some(&Bytes::from_static(b"bob")), &record), Err(InputError::ForeignKey { .. })));
+    assert!(matches!(news(None, &record), Err(InputError::ForeignKey { .. })));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Answers what clients ask of customers. What changes is told to the topic `customers`.
 
 use proto::customers::v1 as pb;
+use service_host::input::decode;
 use service_host::{Problem, reply};
 use task_runtime::{Command, Context, Definition, ProcessError, Reply};
 
@@ -17,7 +18,7 @@ pub(crate) fn register(definition: Definition) -> Definition {
 }
 
 fn create(ctx: &mut Context<'_>, command: &Command) -> Result<Reply, ProcessError> {
-    let request: pb::CreateCustomerRequest = wire::decode("CreateCustomerRequest", &command.payload)?;
+    let request: pb::CreateCustomerRequest = decode("CreateCustomerRequest", &command.payload)?;
     let wanted = request.customer.unwrap_or_default();
     let (profile, limit) = (requests::profile(&wanted), wanted.credit_limit.clone().map(wire::money));
     let rule = |current: Option<&Customer>| profile::create(current, profile, limit);
@@ -29,7 +30,7 @@ fn create(ctx: &mut Context<'_>, command: &Command) -> Result<Reply, ProcessErro
 }
 
 fn update(ctx: &mut Context<'_>, command: &Command) -> Result<Reply, ProcessError> {
-    let request: pb::UpdateCustomerRequest = wire::decode("UpdateCustomerRequest", &command.payload)?;
+    let request: pb::UpdateCustomerRequest = decode("UpdateCustomerRequest", &command.payload)?;
     let wanted = request.customer.unwrap_or_default();
     let changes = requests::changes(&wanted, &request.update_mask.unwrap_or_default().paths);
     let rule = |current: Option<&Customer>| profile::update(current, changes, wire::version(&wanted.etag));
@@ -41,7 +42,7 @@ fn update(ctx: &mut Context<'_>, command: &Command) -> Result<Reply, ProcessErro
 }
 
 fn set_credit_limit(ctx: &mut Context<'_>, command: &Command) -> Result<Reply, ProcessError> {
-    let request: pb::SetCreditLimitRequest = wire::decode("SetCreditLimitRequest", &command.payload)?;
+    let request: pb::SetCreditLimitRequest = decode("SetCreditLimitRequest", &command.payload)?;
     let pb::SetCreditLimitRequest { customer_id, credit_limit, etag, .. } = request;
     let limit = wire::money(credit_limit.unwrap_or_default());
     let rule = |current: Option<&Customer>| profile::set_credit_limit(current, limit, wire::version(&etag));

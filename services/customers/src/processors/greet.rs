@@ -3,6 +3,7 @@
 
 use prost::Message;
 use proto::customers::v1 as pb;
+use service_host::input::decode;
 use service_host::{Problem, reply};
 use task_runtime::{Command, Context, Definition, ProcessError, Reply};
 
@@ -16,7 +17,7 @@ pub(crate) fn register(definition: Definition) -> Definition {
 }
 
 fn process(ctx: &mut Context<'_>, command: &Command) -> Result<Reply, ProcessError> {
-    let request: pb::SendGreetingRequest = wire::decode("SendGreetingRequest", &command.payload)?;
+    let request: pb::SendGreetingRequest = decode("SendGreetingRequest", &command.payload)?;
     let pb::SendGreetingRequest { customer_id, message, .. } = request;
     let refuse = |problem: &Problem| Ok(Reply(reply::encode_problem(problem)));
     let (key, greeting_id) = if customer_id.is_empty() {
@@ -47,7 +48,7 @@ fn process(ctx: &mut Context<'_>, command: &Command) -> Result<Reply, ProcessErr
 /// Counts the greetings of a customer from 1.
 fn next_number(ctx: &mut Context<'_>, customer_id: &str) -> Result<u64, ProcessError> {
     let row = ctx.get(GREETED, customer_id.as_bytes())?;
-    let row = row.map(|row| wire::decode::<pb::GreetingCountRow>("GreetingCountRow", &row)).transpose()?;
+    let row = row.map(|row| decode::<pb::GreetingCountRow>("GreetingCountRow", &row)).transpose()?;
     let count = row.unwrap_or_default().count + 1;
     ctx.put(GREETED, customer_id.as_bytes(), pb::GreetingCountRow { count }.encode_to_vec());
     Ok(count)

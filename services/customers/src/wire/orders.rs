@@ -5,11 +5,11 @@ use prost::Message;
 use proto::customers::v1 as pb;
 use proto::orders::v1 as api;
 use proto::validation::v1::Reason as ReasonMessage;
+use service_host::input::{InputError, decode};
 
-use super::{decode, money, money_to_proto, timestamp};
+use super::{money, money_to_proto, timestamp};
 use crate::domain::credit::{End, Fault, Reservation};
 use crate::domain::progress::{Progress, Reason, State};
-use crate::error::Error;
 
 /// What is known of an order beside its content. Either half may come first.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -21,10 +21,10 @@ pub(crate) struct Known {
 }
 
 /// Reads the row of what is known of an order.
-pub(crate) fn known(row: &Bytes) -> Result<Known, Error> {
+pub(crate) fn known(row: &Bytes) -> Result<Known, InputError> {
     use pb::ReservationState;
     let row: pb::ProgressRow = decode("ProgressRow", row)?;
-    let unknown = |field, value| Error::UnknownValue { field, value };
+    let unknown = |field, value| InputError::UnknownValue { field, value };
     let reservation = match row.reservation() {
         ReservationState::Unspecified if row.reservation != 0 => {
             return Err(unknown("ProgressRow.reservation", row.reservation));
@@ -85,7 +85,7 @@ pub(crate) fn order_to_proto(
     (customer_id, order_id): (String, String),
     placed: &Bytes,
     known: &Known,
-) -> Result<api::Order, Error> {
+) -> Result<api::Order, InputError> {
     let placed: pb::PlacedRow = decode("PlacedRow", placed)?;
     let create_time = Some(timestamp(placed.create_time_ms));
     let created = api::Order {

@@ -3,21 +3,20 @@
 //! What this version does not know yet is skipped, so that another service can add it; what is not a message at all, or
 //! stands under another key, is an error.
 
-use bytes::Bytes;
 use iso_currency::Currency;
 use prost::Message;
 use proto::customers::v1 as pb;
 use proto::orders::v1 as orders;
 use proto::payments::v1::OrderPaid;
 use proto::validation::v1 as checks;
+use service_host::input::{check_key, decode};
 use task_runtime::{Input, ProcessError};
 
 use super::orders::{reason, state};
-use super::{decode, money, timestamp};
+use super::{money, timestamp};
 use crate::domain::Money;
 use crate::domain::credit::{Fault, Verdict};
 use crate::domain::progress::Progress;
-use crate::error::Error;
 
 /// A new order of a customer.
 #[derive(Debug)]
@@ -32,7 +31,7 @@ pub(crate) struct Placed {
 /// Reads a record of `orders-by-customer`.
 pub(crate) fn placed(input: &Input<'_>) -> Result<Placed, ProcessError> {
     let message: orders::OrderPlaced = decode("OrderPlaced", input.value()?)?;
-    check_key(input, &message.customer_id)?;
+    check_key("customer", &message.customer_id, input.record.key.as_ref())?;
     let create_time_ms = message.time.as_ref().map_or(input.record.timestamp_ms, millis);
     let row = pb::PlacedRow { lines: message.lines, total: message.total.clone(), create_time_ms }.encode_to_vec();
     let (order_id, customer_id) = (message.order_id, message.customer_id);
@@ -50,7 +49,7 @@ pub(crate) struct Changed {
 /// Reads a record of `order-changes-by-customer`; none when the order is in a state that this version does not know.
 pub(crate) fn changed(input: &Input<'_>) -> Result<Option<Changed>, ProcessError> {
     let message: orders::CustomerOrderChanged = decode("CustomerOrderChanged", input.value()?)?;
-    check_key(input, &message.customer_id)?;
+    check_key("customer", &message.customer_id, input.record.key.as_ref())?;
     let Some(state) = state(message.state) else { return Ok(None) };
     let progress = Progress {
         version: message.version,
@@ -64,7 +63,7 @@ pub(crate) fn changed(input: &Input<'_>) -> Result<Option<Changed>, ProcessError
 /// Reads a record of `order-payments`: customer and order.
 pub(crate) fn paid(input: &Input<'_>) -> Result<(String, String), ProcessError> {
     let message: OrderPaid = decode("OrderPaid", input.value()?)?;
-    check_key(input, &message.customer_id)?;
+    check_key("customer", &message.customer_id, input.record.key.as_ref())?;
     Ok((message.customer_id, message.order_id))
 }
 
@@ -115,14 +114,6 @@ fn amount(money: &Money) -> String {
     let padded = format!("{:0width$}", minor_units.unsigned_abs(), width = digits + 1);
     let (whole, part) = padded.split_at(padded.len() - digits);
     format!("{sign}{whole}.{part} {currency}")
-}
-
-/// The key decides the partition, so that a record under another key could not be applied where it belongs.
-fn check_key(input: &Input<'_>, customer_id: &str) -> Result<(), Error> {
-    if input.record.key.as_ref().map(Bytes::as_ref) == Some(customer_id.as_bytes()) {
-        return Ok(());
-    }
-    Err(Error::ForeignKey { customer_id: customer_id.to_owned() })
 }
 
 fn millis(time: &prost_types::Timestamp) -> i64 {

@@ -24,7 +24,7 @@ fn rows_of_customers_come_back() {
         let credit_of = Credit { limit, reserved: vec![eur(1), usd(2)], version: u64::MAX };
         assert_eq!(credit(&credit_row(&credit_of).into()).unwrap(), credit_of);
     }
-    assert!(matches!(credit(&Bytes::from_static(b"\xff")), Err(Error::Undecodable { message: "CreditRow", .. })));
+    assert!(matches!(credit(&Bytes::from_static(b"\xff")), Err(InputError::Undecodable { message: "CreditRow", .. })));
 }
 
 #[test]
@@ -48,9 +48,9 @@ fn rows_of_orders_come_back() {
         }
     }
     let later = pb::ProgressRow { reservation: 99, ..Default::default() };
-    assert!(matches!(known(&later.encode_to_vec().into()), Err(Error::UnknownValue { value: 99, .. })));
+    assert!(matches!(known(&later.encode_to_vec().into()), Err(InputError::UnknownValue { value: 99, .. })));
     let later = pb::ProgressRow { version: 1, state: 99, ..Default::default() };
-    assert!(matches!(known(&later.encode_to_vec().into()), Err(Error::UnknownValue { value: 99, .. })));
+    assert!(matches!(known(&later.encode_to_vec().into()), Err(InputError::UnknownValue { value: 99, .. })));
 }
 
 #[test]

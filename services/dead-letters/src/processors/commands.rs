@@ -1,6 +1,7 @@
 //! Sends letters back, and forgets them some time later.
 
 use proto::mesh::v1 as pb;
+use service_host::input::decode;
 use service_host::{Problem, reply};
 use task_runtime::{Command, Context, Definition, ProcessError, Reply, Timer};
 
@@ -20,7 +21,7 @@ pub(crate) fn register(definition: Definition, config: &Config) -> Definition {
 }
 
 fn replay(ctx: &mut Context<'_>, command: &Command, kept_ms: i64) -> Result<Reply, ProcessError> {
-    let request: pb::ReplayDeadLetterRequest = wire::decode("ReplayDeadLetterRequest", &command.payload)?;
+    let request: pb::ReplayDeadLetterRequest = decode("ReplayDeadLetterRequest", &command.payload)?;
     let not_found = || Reply(reply::encode_problem(&Problem::not_found("dead letter", &request.dead_letter_id)));
     let Some(id) = LetterId::parse(&request.dead_letter_id) else { return Ok(not_found()) };
     let Some(row) = ctx.get(LETTERS, &letter_key(&id))? else { return Ok(not_found()) };

@@ -1,14 +1,15 @@
 //! Answers what clients ask of products. What changes is told to the topic `products`.
 
 use proto::inventory::v1 as pb;
+use service_host::input::{InputError, decode};
 use service_host::{Problem, reply};
 use task_runtime::{Command, Context, Definition, ProcessError, Reply};
 
 use super::sweep;
 use crate::domain::{self, Product, Refusal};
 use crate::stores::{PRODUCTS, STOCK};
+use crate::topics;
 use crate::wire::{self, Change};
-use crate::{error::Error, topics};
 
 /// Name of the command behind `UpsertProduct`; its payload is the request.
 pub(crate) const UPSERT_PRODUCT: &str = "upsert-product";
@@ -22,10 +23,10 @@ pub(crate) fn register(definition: Definition) -> Definition {
 }
 
 fn upsert_product(ctx: &mut Context<'_>, command: &Command) -> Result<Reply, ProcessError> {
-    let request: pb::UpsertProductRequest = wire::decode("UpsertProductRequest", &command.payload)?;
+    let request: pb::UpsertProductRequest = decode("UpsertProductRequest", &command.payload)?;
     let wanted = request.product.unwrap_or_default();
     let fulfilment = wire::fulfilment(wanted.fulfilment)
-        .ok_or(Error::UnknownValue { field: "product.fulfilment", value: wanted.fulfilment })?;
+        .ok_or(InputError::UnknownValue { field: "product.fulfilment", value: wanted.fulfilment })?;
     let before = product(ctx, &wanted.product_id)?;
     let after = match domain::upsert(before.as_ref(), &wanted.name, fulfilment, wire::version(&wanted.etag)) {
         Ok(after) => after,
@@ -43,7 +44,7 @@ fn upsert_product(ctx: &mut Context<'_>, command: &Command) -> Result<Reply, Pro
 }
 
 fn set_stock(ctx: &mut Context<'_>, command: &Command) -> Result<Reply, ProcessError> {
-    let request: pb::SetStockRequest = wire::decode("SetStockRequest", &command.payload)?;
+    let request: pb::SetStockRequest = decode("SetStockRequest", &command.payload)?;
     let pb::SetStockRequest { product_id, quantity, etag, .. } = request;
     let set = |before: Option<&domain::Stock>| domain::set_stock(before, quantity, wire::version(&etag));
     match change_stock(ctx, &product_id, Change::StockSet, set)? {
@@ -56,7 +57,7 @@ fn set_stock(ctx: &mut Context<'_>, command: &Command) -> Result<Reply, ProcessE
 }
 
 fn add_stock(ctx: &mut Context<'_>, command: &Command) -> Result<Reply, ProcessError> {
-    let request: pb::AddStockRequest = wire::decode("AddStockRequest", &command.payload)?;
+    let request: pb::AddStockRequest = decode("AddStockRequest", &command.payload)?;
     let pb::AddStockRequest { product_id, quantity, etag, .. } = request;
     let add = |before: Option<&domain::Stock>| domain::add_stock(before, quantity, wire::version(&etag));
     match change_stock(ctx, &product_id, Change::StockAdded(quantity), add)? {

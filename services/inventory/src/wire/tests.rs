@@ -33,9 +33,9 @@ fn the_rows_that_every_line_writes_are_small() {
 
 #[test]
 fn rows_that_say_nothing_known_are_refused() {
-    assert!(matches!(stock(&Bytes::new()), Err(Error::UnknownValue { field: "StockRow.fulfilment", value: 0 })));
-    assert!(matches!(line(&Bytes::new()), Err(Error::UnknownValue { field: "LineRow.state", value: 0 })));
-    assert!(matches!(stock(&Bytes::from_static(b"\xff")), Err(Error::Undecodable { message: "StockRow", .. })));
+    assert!(matches!(stock(&Bytes::new()), Err(InputError::UnknownValue { field: "StockRow.fulfilment", value: 0 })));
+    assert!(matches!(line(&Bytes::new()), Err(InputError::UnknownValue { field: "LineRow.state", value: 0 })));
+    assert!(matches!(stock(&Bytes::from_static(b"\xff")), Err(InputError::Undecodable { message: "StockRow", .. })));
 }
 
 #[test]

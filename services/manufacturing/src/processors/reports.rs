@@ -1,6 +1,7 @@
 //! Takes reports of what was made; those of an order that is not known yet wait for it, and are forgotten in the end.
 
 use proto::manufacturing::v1 as pb;
+use service_host::input::decode;
 use service_host::reply;
 use task_runtime::{Command, Context, Definition, ProcessError, Reply, Timer};
 
@@ -25,7 +26,7 @@ pub(super) fn keep(ctx: &mut Context<'_>, order_id: &[u8]) {
 }
 
 fn report(ctx: &mut Context<'_>, command: &Command, config: &Config) -> Result<Reply, ProcessError> {
-    let request: pb::ReportManufacturedRequest = wire::decode("ReportManufacturedRequest", &command.payload)?;
+    let request: pb::ReportManufacturedRequest = decode("ReportManufacturedRequest", &command.payload)?;
     let pb::ReportManufacturedRequest { order_id, product_id, quantity, .. } = request;
     let before = known(ctx, order_id.as_bytes())?;
     let is_first = before.is_none();

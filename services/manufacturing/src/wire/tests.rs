@@ -20,7 +20,7 @@ fn rows_come_back() {
 #[test]
 fn a_state_that_this_version_does_not_know_is_refused() {
     let row = pb::WorkOrderRow { state: 77, ..Default::default() }.encode_to_vec().into();
-    assert!(matches!(known(&row), Err(Error::UnknownValue { field: "WorkOrderRow.state", value: 77 })));
+    assert!(matches!(known(&row), Err(InputError::UnknownValue { field: "WorkOrderRow.state", value: 77 })));
     assert_eq!(state_filter(77), Err(()));
     assert_eq!(state_filter(0), Ok(None));
 }

@@ -32,7 +32,7 @@ fn every_delivery_comes_back() {
         assert_eq!(delivery_of(&row).unwrap(), delivery);
     }
     let row = pb::NotificationRow { state: 77, ..Default::default() };
-    assert!(matches!(delivery_of(&row), Err(Error::UnknownValue { value: 0 | 77, .. })));
+    assert!(matches!(delivery_of(&row), Err(InputError::UnknownValue { value: 0 | 77, .. })));
 }
 
 #[test]

@@ -6,12 +6,12 @@ use proto::inventory::v1 as inventory;
 use proto::manufacturing::v1 as manufacturing;
 use proto::shipping::v1 as shipping;
 use proto::validation::v1 as validation;
+use service_host::input::{InputError, check_key, decode};
 use task_runtime::{Input, ProcessError};
 
-use super::{decode, history, reason};
+use super::{history, reason};
 use crate::domain::life::Fact;
 use crate::domain::{Fulfilment, Mark, Marked};
-use crate::error::Error;
 
 /// A fact, the order that it is about, and the records that told it, in their order.
 pub(crate) struct FactOf {
@@ -24,7 +24,7 @@ pub(crate) struct FactOf {
 pub(crate) fn validation_fact(input: &Input<'_>) -> Result<Option<FactOf>, ProcessError> {
     use validation::validation_event::Event;
     let event: validation::ValidationEvent = decode("ValidationEvent", input.value()?.clone())?;
-    check_key(input, &event.order_id)?;
+    check_key("order", &event.order_id, input.record.key.as_ref())?;
     let fact = match event.event {
         Some(Event::Passed(passed)) => {
             let fulfilments = passed.fulfilments.into_iter().map(fulfilment).collect::<Result<_, _>>()?;
@@ -45,7 +45,7 @@ pub(crate) fn validation_fact(input: &Input<'_>) -> Result<Option<FactOf>, Proce
 pub(crate) fn manufacturing_fact(input: &Input<'_>) -> Result<Option<FactOf>, ProcessError> {
     use manufacturing::manufacturing_event::Event;
     let event: manufacturing::ManufacturingEvent = decode("ManufacturingEvent", input.value()?.clone())?;
-    check_key(input, &event.order_id)?;
+    check_key("order", &event.order_id, input.record.key.as_ref())?;
     let fact = match event.event {
         Some(Event::Opened(_)) => Fact::WorkOrderOpened,
         Some(Event::Completed(_)) => Fact::WorkOrderCompleted,
@@ -61,7 +61,7 @@ pub(crate) fn manufacturing_fact(input: &Input<'_>) -> Result<Option<FactOf>, Pr
 pub(crate) fn shipment_fact(input: &Input<'_>) -> Result<Option<FactOf>, ProcessError> {
     use shipping::shipment_event::Event;
     let event: shipping::ShipmentEvent = decode("ShipmentEvent", input.value()?.clone())?;
-    check_key(input, &event.order_id)?;
+    check_key("order", &event.order_id, input.record.key.as_ref())?;
     let fact = match event.event {
         Some(Event::Shipped(_)) => Fact::Shipped,
         Some(Event::Cancelled(_)) => Fact::ShipmentCancelled,
@@ -71,20 +71,12 @@ pub(crate) fn shipment_fact(input: &Input<'_>) -> Result<Option<FactOf>, Process
     Ok(Some(FactOf { order_id: event.order_id, fact, marks }))
 }
 
-/// The key decides the partition, so that a record under another key could not be applied by its order's task.
-fn check_key(input: &Input<'_>, order_id: &str) -> Result<(), Error> {
-    if input.record.key.as_deref() == Some(order_id.as_bytes()) {
-        return Ok(());
-    }
-    Err(Error::ForeignKey { order_id: order_id.to_owned() })
-}
-
-fn fulfilment(value: i32) -> Result<Fulfilment, Error> {
+fn fulfilment(value: i32) -> Result<Fulfilment, InputError> {
     match inventory::Fulfilment::try_from(value) {
         Ok(inventory::Fulfilment::FromStock) => Ok(Fulfilment::FromStock),
         Ok(inventory::Fulfilment::MadeToOrder) => Ok(Fulfilment::MadeToOrder),
         Ok(inventory::Fulfilment::Unspecified) | Err(_) => {
-            Err(Error::UnknownValue { field: "ValidationPassed.fulfilments", value })
+            Err(InputError::UnknownValue { field: "ValidationPassed.fulfilments", value })
         }
     }
 }

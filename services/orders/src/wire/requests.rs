@@ -3,13 +3,13 @@
 use bytes::Bytes;
 use prost::Message;
 use proto::orders::v1 as api;
+use service_host::input::{InputError, decode};
 use service_host::{Call, FieldFaults, Problem, headers, validate};
 use tonic::metadata::MetadataMap;
 
-use super::{content, decode, money_message, state, timestamp};
+use super::{content, money_message, state, timestamp};
 use crate::config::Config;
 use crate::domain::{Content, Milestone, NoTotal, State};
-use crate::error::Error;
 
 /// Name of the command behind CreateOrder.
 pub(crate) const CREATE: &str = "CreateOrder";
@@ -82,7 +82,7 @@ impl Create {
 }
 
 /// The order that a CreateOrder command wants: its id, whether the gateway made it, and its content.
-pub(crate) fn wanted_order(payload: &Bytes, attachment: &Bytes) -> Result<(String, bool, Content), Error> {
+pub(crate) fn wanted_order(payload: &Bytes, attachment: &Bytes) -> Result<(String, bool, Content), InputError> {
     let order: api::Order = decode("Order", payload.clone())?;
     let is_made = order.order_id.is_empty();
     let order_id = if is_made { String::from_utf8_lossy(attachment).into_owned() } else { order.order_id };
@@ -106,7 +106,7 @@ pub(crate) fn cancel(request: api::CancelOrderRequest) -> Result<Call, Problem> 
 }
 
 /// The order and the etag that a CancelOrder command speaks of.
-pub(crate) fn wanted_cancellation(payload: &Bytes) -> Result<(String, String), Error> {
+pub(crate) fn wanted_cancellation(payload: &Bytes) -> Result<(String, String), InputError> {
     let request: api::CancelOrderRequest = decode("CancelOrderRequest", payload.clone())?;
     Ok((request.order_id, request.etag))
 }

@@ -1,12 +1,12 @@
 //! Records what clients say was paid.
 
 use proto::payments::v1 as pb;
+use service_host::input::{InputError, decode};
 use service_host::reply;
 use task_runtime::{Command, Context, Definition, ProcessError, Reply};
 
 use super::{account, carry_out};
 use crate::domain::{self, Recorded};
-use crate::error::Error;
 use crate::{Config, wire};
 
 /// Name of the command behind `RecordPayment`; its payload is the request, its attachment the id of a payment without one.
@@ -18,9 +18,9 @@ pub(crate) fn register(definition: Definition, config: &Config) -> Definition {
 }
 
 fn record(ctx: &mut Context<'_>, command: &Command, payments_max: usize) -> Result<Reply, ProcessError> {
-    let request: pb::RecordPaymentRequest = wire::decode("RecordPaymentRequest", &command.payload)?;
-    let payment = request.payment.ok_or(Error::Missing { field: "payment" })?;
-    let amount = wire::money(payment.amount.ok_or(Error::Missing { field: "payment.amount" })?);
+    let request: pb::RecordPaymentRequest = decode("RecordPaymentRequest", &command.payload)?;
+    let payment = request.payment.ok_or(InputError::Missing { field: "payment" })?;
+    let amount = wire::money(payment.amount.ok_or(InputError::Missing { field: "payment.amount" })?);
     let (order_id, currency) = (payment.order_id, amount.currency.clone());
     let payment_id = if payment.payment_id.is_empty() {
         String::from_utf8_lossy(&command.attachment).into_owned()

@@ -35,10 +35,10 @@ fn rows_come_back() {
 fn rows_that_nothing_of_ours_writes_are_refused() {
     let row = |payment| pb::AccountRow { payments: vec![payment], ..Default::default() }.encode_to_vec().into();
     let unknown = pb::PaymentRow { state: 77, amount: Some(money_to_proto(eur(1))), ..Default::default() };
-    assert!(matches!(account(&row(unknown)), Err(Error::UnknownValue { value: 77, .. })));
+    assert!(matches!(account(&row(unknown)), Err(InputError::UnknownValue { value: 77, .. })));
     let without_amount = pb::PaymentRow { state: pb::PaymentState::Booked.into(), ..Default::default() };
-    assert!(matches!(account(&row(without_amount)), Err(Error::Missing { .. })));
-    assert!(matches!(account(&Bytes::from_static(b"\xff")), Err(Error::Undecodable { .. })));
+    assert!(matches!(account(&row(without_amount)), Err(InputError::Missing { .. })));
+    assert!(matches!(account(&Bytes::from_static(b"\xff")), Err(InputError::Undecodable { .. })));
 }
 
 #[test]
@@ -59,13 +59,13 @@ fn order_events_mean_a_bill_an_end_or_nothing() {
     assert_eq!(read(Some(order_event::Event::Ready(OrderReady {}))).unwrap().1, OrderFact::Other);
     assert_eq!(read(None).unwrap().1, OrderFact::Other);
     let empty = order_event::Event::Created(OrderCreated { order: None });
-    assert!(matches!(read(Some(empty)), Err(Error::Missing { .. })));
+    assert!(matches!(read(Some(empty)), Err(InputError::Missing { .. })));
 }
 
 #[test]
 fn a_foreign_key_is_refused() {
     let event = OrderEvent { order_id: "o-1".into(), ..Default::default() }.encode_to_vec().into();
     for key in [None, Some(Bytes::from_static(b"o-2"))] {
-        assert!(matches!(order_fact(key.as_ref(), &event), Err(Error::ForeignKey { .. })));
+        assert!(matches!(order_fact(key.as_ref(), &event), Err(InputError::ForeignKey { .. })));
     }
 }

@@ -23,7 +23,7 @@ fn rows_come_back() {
 #[test]
 fn a_state_that_this_version_does_not_know_is_refused() {
     let row = pb::ShipmentRow { state: 77, ..Default::default() }.encode_to_vec().into();
-    assert!(matches!(shipment(&row), Err(Error::UnknownValue { field: "ShipmentRow.state", value: 77 })));
+    assert!(matches!(shipment(&row), Err(InputError::UnknownValue { field: "ShipmentRow.state", value: 77 })));
     assert_eq!(state_filter(77), Err(()));
     assert_eq!(state_filter(0), Ok(None));
 }

@@ -6,22 +6,22 @@ use iso_currency::Currency;
 use prost_types::Timestamp;
 use proto::orders::v1 as orders;
 use proto::validation::v1 as api;
+use service_host::input::{InputError, check_key, decode};
 use task_runtime::{Input, ProcessError};
 
-use super::{check, decode, fulfilment, money, outcome};
+use super::{check, fulfilment, money, outcome};
 use crate::domain::aggregate::{Awaited, Happening};
 use crate::domain::fraud::{Limit, Placed};
 use crate::domain::{Check, Outcome, Verdict, details};
-use crate::error::Error;
 
 /// What an event of an order means for its validation; none for most.
 pub(crate) fn order_happening(input: &Input<'_>) -> Result<Option<(String, Happening)>, ProcessError> {
     use orders::order_event::Event;
     let event: orders::OrderEvent = decode("OrderEvent", input.value()?.clone())?;
-    check_key(input, &event.order_id)?;
+    check_key("order", &event.order_id, input.record.key.as_ref())?;
     let happening = match event.event {
         Some(Event::Created(created)) => {
-            let order = created.order.ok_or(Error::Missing { field: "OrderCreated.order" })?;
+            let order = created.order.ok_or(InputError::Missing { field: "OrderCreated.order" })?;
             let created_ms = order.create_time.as_ref().map_or(input.record.timestamp_ms, millis);
             let lines: Vec<_> = order.lines.into_iter().map(line).collect();
             let details = details::judge(&lines);
@@ -38,11 +38,11 @@ pub(crate) fn order_happening(input: &Input<'_>) -> Result<Option<(String, Happe
 /// A verdict of a check.
 pub(crate) fn verdict(input: &Input<'_>) -> Result<(String, Happening), ProcessError> {
     let message: api::Verdict = decode("Verdict", input.value()?.clone())?;
-    check_key(input, &message.order_id)?;
+    check_key("order", &message.order_id, input.record.key.as_ref())?;
     let check = check(message.check)?;
     let outcome = outcome(message.outcome, message.code, message.message, fulfilment(message.fulfilment)?)?;
     if check == Check::Inventory && outcome == (Outcome::Pass { fulfilment: None }) {
-        return Err(Error::Missing { field: "Verdict.fulfilment" }.into());
+        return Err(InputError::Missing { field: "Verdict.fulfilment" }.into());
     }
     // Only INVENTORY judges lines; the others judge the order once, whatever they put there.
     let line = if check == Check::Inventory { message.line } else { 0 };
@@ -65,7 +65,7 @@ pub(crate) struct CustomerOrder {
 /// Reads an order of a customer. `limit_major_units` is the limit in whole units of any currency.
 pub(crate) fn customer_order(input: &Input<'_>, limit_major_units: u32) -> Result<CustomerOrder, ProcessError> {
     let message: orders::OrderPlaced = decode("OrderPlaced", input.value()?.clone())?;
-    check_key(input, &message.customer_id)?;
+    check_key("customer", &message.customer_id, input.record.key.as_ref())?;
     let total = message.total.map(money);
     // The edge knows only currencies of the list; of another one, and of those without minor units, the unit is the amount.
     let currency = total.as_ref().and_then(|total| Currency::from_code(&total.currency));
@@ -78,14 +78,6 @@ pub(crate) fn customer_order(input: &Input<'_>, limit_major_units: u32) -> Resul
         placed: Placed { time_ms, total },
         limit: Limit { minor_units, exponent },
     })
-}
-
-/// The key decides the partition, so that a record under another key could not be applied where it belongs.
-fn check_key(input: &Input<'_>, subject: &str) -> Result<(), Error> {
-    if input.record.key.as_deref() == Some(subject.as_bytes()) {
-        return Ok(());
-    }
-    Err(Error::ForeignKey { subject: subject.to_owned() })
 }
 
 fn line(line: orders::OrderLine) -> details::Line {
