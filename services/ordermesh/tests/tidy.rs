@@ -11,14 +11,15 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What each crate beside the services may use of the others.
-const MAY_USE: [(&str, &[&str]); 12] = [
+const MAY_USE: [(&str, &[&str]); 13] = [
     ("proto", &[]),
+    ("credentials", &[]),
     ("event-log", &[]),
     ("embedded-broker", &["event-log"]),
-    ("kafka-log", &["event-log"]),
+    ("kafka-log", &["credentials", "event-log"]),
     ("state-store", &["event-log"]),
     ("task-runtime", &["event-log", "state-store"]),
-    ("service-host", &["proto", "task-runtime"]),
+    ("service-host", &["credentials", "proto", "task-runtime"]),
     ("gateway", &["proto", "service-host"]),
     ("membership", &["kafka-log", "proto", "service-host"]),
     // The campaign reads topics through the port of logs, like a reader outside of the mesh.
@@ -46,7 +47,8 @@ const ONLY_USED_BY: [(&str, &[&str]); 5] = [
     ("anyhow", &["loadtest", "ordermesh"]),
 ];
 /// Storage and the runtime know bytes, not protobuf or gRPC.
-const KNOW_BYTES_ONLY: [&str; 5] = ["event-log", "embedded-broker", "kafka-log", "state-store", "task-runtime"];
+const KNOW_BYTES_ONLY: [&str; 6] =
+    ["credentials", "event-log", "embedded-broker", "kafka-log", "state-store", "task-runtime"];
 /// What domain rules must not know: they are told the time, and are called by somebody else.
 const NOT_IN_DOMAIN: [&str; 9] =
     ["tokio", "tonic", "prost", "serde", "proto", "task_runtime", "SystemTime", "Instant", "uuid"];

@@ -3,11 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use credentials::Secret;
 use serde::{Deserialize, Serialize};
-
-mod secret;
-
-pub use secret::Secret;
 
 /// Set-up of a [`KafkaLog`](crate::KafkaLog).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -25,6 +25,7 @@ mod error;
 mod log;
 pub mod wire;
 
-pub use config::{Config, Mechanism, Sasl, Secret, Tls};
+pub use config::{Config, Mechanism, Sasl, Tls};
+pub use credentials::Secret;
 pub use error::ConnectError;
 pub use log::KafkaLog;
