@@ -163,6 +163,15 @@ stop() {
   rm -f "$dir/bootstrap" "$dir/secure"
 }
 
+# Gone when this returns: what the process had open is free for the next one.
+crash() {
+  local process
+  process=$(process "$1" "$2")
+  kill -9 "$process"
+  for _ in $(seq 300); do alive "$process" || return 0; sleep 0.1; done
+  die "node $2 (process $process) does not die"
+}
+
 restart() {
   local before
   jars
@@ -192,7 +201,7 @@ dir=${2:-$default_dir}
 case ${1:-} in
   start) mkdir -p "$dir"; start "$(cd "$dir" && pwd)" "${3:-1}" ;;
   stop) stop "$dir" ;;
-  kill) kill -9 "$(process "$dir" "${3:-1}")" ;;
+  kill) crash "$dir" "${3:-1}" ;;
   pause) kill -STOP "$(process "$dir" "${3:-1}")" ;;
   resume) kill -CONT "$(process "$dir" "${3:-1}")" ;;
   restart) restart "$dir" "${3:-1}" ;;
