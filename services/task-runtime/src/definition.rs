@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use event_log::{Offset, Record, TopicName};
 
-use crate::{Command, Context, ProcessError, Reply};
+use crate::{Command, Context, ProcessError, Reply, Schema};
 
 /// One kind of keys in a task's store. The id is part of the stored keys: it never changes and is never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,6 +76,8 @@ pub struct Definition {
     pub(crate) timers: BTreeMap<&'static str, TimerHandler>,
     pub(crate) stores: Vec<StoreId>,
     pub(crate) outputs: Vec<TopicName>,
+    pub(crate) messages: BTreeMap<TopicName, &'static str>,
+    pub(crate) schemas: Arc<BTreeMap<TopicName, Schema>>,
     pub(crate) letters: Vec<(TopicName, RecordHandler)>,
 }
 
@@ -102,6 +104,8 @@ impl Definition {
             timers: BTreeMap::new(),
             stores: Vec::new(),
             outputs: Vec::new(),
+            messages: BTreeMap::new(),
+            schemas: Arc::default(),
             letters: Vec::new(),
         }
     }
@@ -146,11 +150,18 @@ impl Definition {
         self
     }
 
-    /// Writes a topic.
+    /// Writes a topic whose values are no messages of this service.
     #[must_use]
     pub fn output(mut self, topic: &str) -> Self {
         self.outputs.push(TopicName::new(topic));
         self
+    }
+
+    /// Writes a topic whose values are messages of this (full) name.
+    #[must_use]
+    pub fn output_of(mut self, topic: &str, message: &'static str) -> Self {
+        self.messages.insert(TopicName::new(topic), message);
+        self.output(topic)
     }
 
     /// Name of the service.
@@ -167,6 +178,11 @@ impl Definition {
     /// Topics that it writes, without its changelog and dead letters.
     pub fn output_topics(&self) -> impl Iterator<Item = &TopicName> {
         self.outputs.iter()
+    }
+
+    /// What the values of the topics are that it writes, as far as they are messages.
+    pub fn messages(&self) -> impl Iterator<Item = (&TopicName, &'static str)> {
+        self.messages.iter().map(|(topic, message)| (topic, *message))
     }
 
     /// Its changelog topic: one partition for each task.

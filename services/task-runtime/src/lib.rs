@@ -33,6 +33,7 @@ mod restore;
 mod role;
 mod roster;
 mod runtime;
+mod schema;
 mod snapshot;
 mod source;
 mod standby;
@@ -61,6 +62,7 @@ pub use roster::Roster;
 #[cfg(feature = "simulation")]
 pub use runtime::{Disks, simulated};
 pub use runtime::{Runtime, Start, Storage, topics};
+pub use schema::{Frame, SCHEMA_HEADER, Schema};
 pub use snapshot::Announced;
 pub use source::{SOURCE_HEADER, Source};
 pub use status::{RestoreProgress, TaskState, TaskStatus};

@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_log::{Error, Header, Record, SharedLog, TopicPartition};
+use event_log::{Error, Header, Record, SharedLog, TopicName, TopicPartition};
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 
 use crate::changelog::{Body, Output, PublishedUpto};
 use crate::config::Config;
 use crate::progress::{Destination, Progress};
-use crate::{SOURCE_HEADER, Source};
+use crate::{SOURCE_HEADER, Schema, Source};
 
 /// Records and bytes of one append to an output.
 const APPEND_RECORDS_MAX: usize = 512;
@@ -53,6 +53,8 @@ pub(crate) struct Outbox {
     task: Arc<str>,
     /// Value of the source header up to the sequence.
     source_prefix: String,
+    /// What each record says of its value. That is not part of commits: it is the same for all records of a topic.
+    schemas: Arc<BTreeMap<TopicName, Schema>>,
     queues: BTreeMap<Destination, Queue>,
     commits: BTreeMap<u64, Unpublished>,
     waiting: usize,
@@ -60,12 +62,18 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    pub(crate) fn new(log: SharedLog, config: Arc<Config>, task: &str) -> Self {
+    pub(crate) fn new(
+        log: SharedLog,
+        config: Arc<Config>,
+        task: &str,
+        schemas: Arc<BTreeMap<TopicName, Schema>>,
+    ) -> Self {
         Self {
             log,
             config,
             task: Arc::from(task),
             source_prefix: Source::prefix(task, 0),
+            schemas,
             queues: BTreeMap::new(),
             commits: BTreeMap::new(),
             waiting: 0,
@@ -168,10 +176,11 @@ impl Outbox {
             }
             let mut bytes = 0;
             let count = queue.append_records_max.unwrap_or(APPEND_RECORDS_MAX);
+            let schema = self.schemas.get(&destination.0);
             let records: Vec<Record> = (queue.waiting.iter().take(count))
                 .map_while(|(_, output)| {
                     (bytes < APPEND_BYTES_MAX).then(|| {
-                        let record = record(output, &self.source_prefix);
+                        let record = record(output, &self.source_prefix, schema);
                         bytes += record.approximate_size();
                         record
                     })
@@ -244,11 +253,16 @@ impl Outbox {
     }
 }
 
-fn record(output: &Output, source_prefix: &str) -> Record {
-    let mut headers = Vec::with_capacity(output.headers.len() + 1);
+fn record(output: &Output, source_prefix: &str, schema: Option<&Schema>) -> Record {
+    let mut headers = Vec::with_capacity(output.headers.len() + 2);
     headers.push(Header::new(SOURCE_HEADER, Source::value(source_prefix, output.sequence)));
     headers.extend(output.headers.iter().map(|(name, value)| Header { name: name.clone(), value: value.clone() }));
-    Record { key: output.key.clone(), value: output.value.clone(), headers, timestamp_ms: output.timestamp_ms }
+    let (key, value) = (output.key.clone(), output.value.clone());
+    let mut record = Record { key, value, headers, timestamp_ms: output.timestamp_ms };
+    if let Some(schema) = schema {
+        schema.label(&mut record);
+    }
+    record
 }
 
 async fn send(log: SharedLog, destination: Destination, records: Vec<Record>, pause: Option<Duration>) -> Sent {

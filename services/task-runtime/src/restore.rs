@@ -194,7 +194,12 @@ impl Plan {
             log: self.log.clone(),
             clock: self.clock.clone(),
             board: self.board.clone(),
-            outbox: Outbox::new(self.log.clone(), self.config.clone(), &self.name),
+            outbox: Outbox::new(
+                self.log.clone(),
+                self.config.clone(),
+                &self.name,
+                self.setting.definition.schemas.clone(),
+            ),
             changelog,
             identity: OwnerId { instance: self.instance.clone(), life: 0 },
             alone: self.alone,

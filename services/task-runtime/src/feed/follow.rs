@@ -5,7 +5,7 @@ use std::time::Duration;
 use event_log::{Error, FetchFrom, FetchLimits, Offset, StoredRecord};
 
 use super::{Channel, Event, Feed, FeedError, FeedPosition, Place, Shared};
-use crate::Source;
+use crate::{Source, schema};
 
 /// Longest wait of one fetch: records end it.
 const WAIT: Duration = Duration::from_secs(30);
@@ -125,7 +125,7 @@ fn event(
     }
     at.sequence = source.sequence;
     let place = Place { partition: channel.at.partition, sequence: source.sequence };
-    let content = (shared.decode)(record, place);
+    let content = (shared.decode)(&schema::bare(record), place);
     let key = record.key.clone().unwrap_or_default();
     Ok(content.map(|content| Event { offset: offset.0, sequence: source.sequence, key, content }))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use event_log::{Error, FetchFrom, FetchLimits, Offset, StoredRecord, TopicPartition};
 
 use super::{FeedError, Feeds};
-use crate::Source;
+use crate::{Source, schema};
 
 /// Fetches after which a search gives up.
 const FETCHES_MAX: usize = 64;
@@ -62,7 +62,14 @@ impl Feeds {
             None | Some(Err(Error::OffsetOutOfRange { .. })) => Ok(Vec::new()),
             Some(Err(error)) => Err(error.into()),
             // A fetch may begin before the offset, at the start of a batch.
-            Some(Ok(batch)) => Ok(batch.records.into_iter().skip_while(|stored| stored.offset.0 < offset).collect()),
+            Some(Ok(batch)) => {
+                let behind = batch.records.into_iter().skip_while(|stored| stored.offset.0 < offset);
+                let bare = |stored: StoredRecord| StoredRecord {
+                    record: schema::bare(&stored.record).into_owned(),
+                    offset: stored.offset,
+                };
+                Ok(behind.map(bare).collect())
+            }
         }
     }
 }
