@@ -31,12 +31,13 @@ const MAY_USE: [(&str, &[&str]); 13] = [
 /// What each service may use: never another service.
 const SERVICES_MAY_USE: [&str; 3] = ["proto", "service-host", "task-runtime"];
 /// What tests may use beside what their crate may: nothing in production code does.
-const TESTS_MAY_USE: [(&str, &str); 5] = [
+const TESTS_MAY_USE: [(&str, &str); 6] = [
     ("gateway", "testkit"),
     ("kafka-log", "state-store"),
     ("kafka-log", "task-runtime"),
     ("ordermesh", "testkit"),
     ("task-runtime", "embedded-broker"),
+    ("task-runtime", "testkit"),
 ];
 /// Dependencies that few may have, so that the rest can be built and tested without them.
 const ONLY_USED_BY: [(&str, &[&str]); 5] = [

@@ -8,6 +8,8 @@ mod mail_server;
 #[cfg(feature = "mesh")]
 mod mesh;
 mod running;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 
 #[cfg(feature = "mesh")]
 pub use instances::Instances;

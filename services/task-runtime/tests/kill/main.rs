@@ -10,9 +10,6 @@
 //! standard output which are acknowledged: what stands in that pipe was told before the kill. Requests that were not
 //! acknowledged are sent again to the next life under their old ids.
 
-#[path = "../simulation/dice.rs"]
-#[expect(dead_code, reason = "shared with the simulation, which draws more")]
-mod dice;
 mod life;
 #[path = "../simulation/mesh.rs"]
 #[expect(dead_code, reason = "shared with the simulation, which asks more")]

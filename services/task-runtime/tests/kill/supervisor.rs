@@ -14,8 +14,8 @@ use futures::stream::FuturesUnordered;
 use state_store::MemoryStore;
 use task_runtime::{CallError, Consistency, Runtime, Storage};
 
-use crate::dice::Dice;
 use crate::{life, mesh, policy_by_name, reading};
+use testkit::simulation::Dice;
 
 /// Requests that wait for an answer.
 const WINDOW: usize = 96;

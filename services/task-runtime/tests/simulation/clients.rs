@@ -9,11 +9,10 @@ use event_log::partition_for_key;
 use task_runtime::{CallError, Command, Committed, Consistency, Position};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::dice::Dice;
+use testkit::simulation::{Dice, Running, TaskKey, fail};
+
+use crate::chain::{Chain, PARTITIONS, World, count_of, sum_of};
 use crate::mesh::{self, ADD, COUNTS, EFFECTS, POISON, SUM};
-use crate::oracle::{TaskKey, fail};
-use crate::profile::PARTITIONS;
-use crate::world::{Running, World};
 
 const KEYS: u64 = 3;
 /// Forgetful seeds: no request is sent again so late that its answer may have been forgotten.
@@ -76,23 +75,8 @@ impl Client {
         (service, partition_for_key(key, PARTITIONS))
     }
 
-    /// Usually the process that is meant to own the task; now and then one that may not know yet that it does not.
     async fn pick(&mut self, task: TaskKey) -> Rc<Running> {
-        loop {
-            let lives = self.world.lives_of(task);
-            let owner = self.world.owner_of(task);
-            let other = !lives.is_empty() && self.dice.permille(250);
-            match owner {
-                _ if other => return lives[self.dice.index(lives.len())].clone(),
-                Some(owner) => return owner,
-                None if !lives.is_empty() => return lives[lives.len() - 1].clone(),
-                None => sleep(Duration::from_millis(15)).await,
-            }
-            if self.world.has_given_up(task) {
-                // Nobody serves it any more: a call is never answered.
-                std::future::pending::<()>().await;
-            }
-        }
+        self.world.pick(task, &mut self.dice).await
     }
 
     fn patience(&mut self) -> Duration {
@@ -144,16 +128,16 @@ impl Client {
         let task = Self::task_of(0, &key);
         let request_id = self.dice.permille(750).then(|| format!("r{}-{}", self.id, self.done));
         let (begin, forgetful) = (Instant::now(), self.world.shared.profile.forgetful);
-        let floor = self.world.shared.oracle(|oracle| oracle.calls.begin_add(&key));
+        let floor = self.world.shared.oracle(|oracle| oracle.scenario.calls.begin_add(&key));
         loop {
             match self.attempt(ADD, &key, request_id.as_ref(), &effect).await {
                 Try::Answered(committed) => {
                     let count = mesh::number(&committed.reply);
                     self.note(format_args!("adds {key:?} = {count} at {}", committed.position.offset));
                     self.world.shared.oracle(|oracle| {
-                        oracle.replied(task, &effect, count);
+                        oracle.check(Chain::replied(oracle, task, &effect, count));
                         if !oracle.has_lost {
-                            let verdict = oracle.calls.added(&key, &effect, floor, count);
+                            let verdict = oracle.scenario.calls.added(&key, &effect, floor, count);
                             oracle.check(verdict);
                         }
                     });
@@ -181,16 +165,18 @@ impl Client {
         for _ in 0..3 {
             let life = self.pick(task).await;
             let (wanted, patience) = (key.clone(), self.patience());
-            let (floor, at_least) =
-                self.world.shared.oracle(|oracle| (oracle.calls.begin(&key), oracle.reading(task).count(&key)));
+            let (floor, at_least) = self
+                .world
+                .shared
+                .oracle(|oracle| (oracle.scenario.calls.begin(&key), count_of(oracle.reading(task), &key)));
             let read = life.handle.read(Consistency::Strong, move |view| view.get(COUNTS, &wanted));
             let Ok(Ok((found, _))) = timeout(patience, read).await else { continue };
             let count = found.expect("a store in memory does not fail").map_or(0, |value| mesh::number(&value));
             self.note(format_args!("reads {key:?} = {count} at p{}", life.process));
             self.world.shared.oracle(|oracle| {
-                let at_most = oracle.reading(task).count(&key);
+                let at_most = count_of(oracle.reading(task), &key);
                 if !oracle.has_lost {
-                    let verdict = oracle.calls.read(&key, floor, count);
+                    let verdict = oracle.scenario.calls.read(&key, floor, count);
                     oracle.check(verdict);
                 }
                 if oracle.judges(task) && !(at_least..=at_most).contains(&count) && at_least <= at_most {
@@ -207,7 +193,7 @@ impl Client {
         let task = (0, u32::try_from(self.dice.below(u64::from(PARTITIONS))).expect("small"));
         let life = self.pick(task).await;
         let patience = self.patience();
-        let at_least = self.world.shared.oracle(|oracle| oracle.reading(task).sum());
+        let at_least = self.world.shared.oracle(|oracle| sum_of(oracle.reading(task)));
         let read = life.handle.read(Consistency::Strong, |view| view.scan(COUNTS, b"k", None, 1_000));
         let Ok(Ok((rows, _))) = timeout(patience, read).await else { return };
         let rows = rows.expect("a store in memory does not fail");
@@ -219,7 +205,7 @@ impl Client {
         let key = self.key();
         let task = Self::task_of(0, &key);
         let request_id = self.dice.permille(300).then(|| format!("s{}-{}", self.id, self.done));
-        let at_least = self.world.shared.oracle(|oracle| oracle.reading(task).sum());
+        let at_least = self.world.shared.oracle(|oracle| sum_of(oracle.reading(task)));
         if let Try::Answered(committed) = self.attempt(SUM, &key, request_id.as_ref(), &key).await {
             self.check_sum("sum", task, at_least, mesh::number(&committed.reply));
         }
@@ -228,7 +214,7 @@ impl Client {
     fn check_sum(&self, what: &'static str, task: TaskKey, at_least: u64, sum: u64) {
         self.note(format_args!("{what} of {task:?} = {sum}"));
         self.world.shared.oracle(|oracle| {
-            let at_most = oracle.reading(task).sum();
+            let at_most = sum_of(oracle.reading(task));
             if oracle.judges(task) && !(at_least..=at_most).contains(&sum) && at_least <= at_most {
                 let detail = format!("the {what} of {task:?} was {at_least} to {at_most} meanwhile, {sum} was told");
                 oracle.check(fail("strong-read", detail));
@@ -353,8 +339,7 @@ impl Client {
 
 /// A producer that knows nothing of sources: what it sends is taken once for each time that it stands in the log.
 pub(crate) async fn outside(world: Rc<World>, mut dice: Dice) {
-    // Its own connection: what crashes tasks does not crash it.
-    let log = world.processes[world.shared.profile.processes].log.clone();
+    let log = world.outside_log();
     for _ in 0..world.shared.profile.outside_records {
         let pause = dice.millis(0, 500);
         sleep(pause).await;

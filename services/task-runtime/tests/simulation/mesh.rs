@@ -6,7 +6,7 @@
 //! ```
 
 use bytes::Bytes;
-use event_log::{Record, TopicName, TopicPartition};
+use event_log::Record;
 use task_runtime::{Command, Context, Definition, Input, ProcessError, Reply, StoreId, Timer};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -151,23 +151,6 @@ fn arrive_from_outside(context: &mut Context<'_>, input: &Input<'_>) -> Result<(
 /// Name of the effect of a record that has no source.
 pub(crate) fn from_outside(partition: u32, offset: u64) -> Vec<u8> {
     format!("x/{partition}/{offset}").into_bytes()
-}
-
-/// The service whose changelog this is.
-pub(crate) fn service_of_changelog(topic: &TopicName) -> Option<usize> {
-    let service = topic.as_str().strip_suffix("-changelog")?;
-    SERVICES.iter().position(|name| *name == service)
-}
-
-/// The task that a record's source names.
-pub(crate) fn sender(task: &str) -> Option<(usize, u32)> {
-    let (service, partition) = task.split_once('/')?;
-    Some((SERVICES.iter().position(|name| *name == service)?, partition.parse().ok()?))
-}
-
-/// Who reads a topic.
-pub(crate) fn receiver(partition: &TopicPartition) -> (usize, u32) {
-    (if partition.topic.as_str() == "first-out" { 1 } else { 2 }, partition.partition)
 }
 
 pub(crate) fn outside_record(value: &'static [u8], timestamp_ms: i64) -> Record {

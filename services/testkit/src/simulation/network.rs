@@ -11,17 +11,17 @@ use event_log::{Error, EventLog, FetchFrom, FetchLimits, Fetched, Offset, Record
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-use crate::dice::Dice;
-use crate::profile::Network;
-use crate::shared::Shared;
+use super::profile::Network;
+use super::shared::Shared;
+use super::{Dice, Scenario};
 
 /// A connection of one process to the log.
-pub(crate) struct Connection {
-    shared: Arc<Shared>,
+pub(super) struct Connection<S> {
+    shared: Arc<Shared<S>>,
     process: usize,
 }
 
-impl std::fmt::Debug for Connection {
+impl<S> std::fmt::Debug for Connection<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Connection({})", self.process)
     }
@@ -40,8 +40,8 @@ enum Fate {
     Twice(Duration, bool),
 }
 
-impl Connection {
-    pub(crate) fn new(shared: Arc<Shared>, process: usize) -> Self {
+impl<S: Scenario> Connection<S> {
+    pub(super) fn new(shared: Arc<Shared<S>>, process: usize) -> Self {
         Self { shared, process }
     }
 
@@ -119,8 +119,8 @@ async fn wait(time: Duration) {
 }
 
 /// Brings an append to the log, by itself. Returns what the sender will be told, if it still listens.
-async fn carry(
-    shared: Arc<Shared>,
+async fn carry<S: Scenario>(
+    shared: Arc<Shared<S>>,
     partition: TopicPartition,
     records: Vec<Record>,
     before: Duration,
@@ -173,7 +173,7 @@ async fn carry(
 }
 
 #[async_trait]
-impl EventLog for Connection {
+impl<S: Scenario> EventLog for Connection<S> {
     async fn ensure_topic(&self, spec: &TopicSpec) -> Result<(), Error> {
         self.shared.log.ensure_topic(spec).await
     }

@@ -6,7 +6,7 @@ use std::fmt;
 use tokio::time::Instant;
 use xxhash_rust::xxh3::Xxh3;
 
-pub(crate) struct Trace {
+pub(super) struct Trace {
     hash: Xxh3,
     events: u64,
     print: bool,
@@ -15,11 +15,11 @@ pub(crate) struct Trace {
 }
 
 impl Trace {
-    pub(crate) fn new(print: bool) -> Self {
+    pub(super) fn new(print: bool) -> Self {
         Self { hash: Xxh3::new(), events: 0, print, begin: Instant::now(), line: String::new() }
     }
 
-    pub(crate) fn note(&mut self, event: fmt::Arguments<'_>) {
+    pub(super) fn note(&mut self, event: fmt::Arguments<'_>) {
         use fmt::Write;
         self.line.clear();
         let _ = writeln!(self.line, "{:>7} {event}", self.begin.elapsed().as_millis());
@@ -31,7 +31,7 @@ impl Trace {
     }
 
     /// Hash of all events so far, and how many there were.
-    pub(crate) fn digest(&self) -> (u64, u64) {
+    pub(super) fn digest(&self) -> (u64, u64) {
         (self.hash.digest(), self.events)
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use event_log::{Error, EventLog, MemoryLog, Offset, Record, TopicPartition};
@@ -11,23 +11,28 @@ use futures::FutureExt;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::dice::Dice;
-use crate::oracle::{Oracle, Verdict};
-use crate::profile::Profile;
-use crate::trace::Trace;
+use super::oracle::{Oracle, Verdict};
+use super::profile::Profile;
+use super::trace::Trace;
+use super::{Dice, Plan, Scenario, Topology};
 
 /// A crash that waits for an append.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Trip {
+pub(super) struct Trip {
     /// Appends that still pass.
-    pub(crate) appends: u64,
-    pub(crate) after_landing: bool,
+    pub(super) appends: u64,
+    pub(super) after_landing: bool,
 }
 
-pub(crate) struct Shared {
-    pub(crate) log: MemoryLog,
-    pub(crate) profile: Profile,
-    oracle: Mutex<Oracle>,
+/// What all parts of one run share.
+pub struct Shared<S> {
+    /// The log as it really is.
+    pub(super) log: MemoryLog,
+    /// What the seed is like.
+    pub profile: Profile,
+    /// The services and their topics.
+    pub topology: Arc<Topology>,
+    oracle: Mutex<Oracle<S>>,
     trace: Mutex<Trace>,
     dice: Mutex<Dice>,
     faulty: AtomicBool,
@@ -36,16 +41,19 @@ pub(crate) struct Shared {
     to_crash: Mutex<Vec<usize>>,
     /// What was under way in the network when this moved is lost: the broker itself has crashed.
     broker_life: AtomicU64,
-    pub(crate) crash_wanted: Notify,
-    pub(crate) failed: Notify,
+    pub(super) crash_wanted: Notify,
+    pub(super) failed: Notify,
 }
 
-impl Shared {
-    pub(crate) fn new(profile: Profile, dice: Dice, print: bool) -> Self {
+impl<S: Scenario> Shared<S> {
+    pub(super) fn new(plan: Plan<S>, dice: Dice, print: bool) -> Self {
+        let Plan { profile, topology, scenario } = plan;
+        let topology = Arc::new(topology);
         Self {
             log: MemoryLog::new(),
             profile,
-            oracle: Mutex::new(Oracle::new()),
+            oracle: Mutex::new(Oracle::new(topology.clone(), scenario)),
+            topology,
             trace: Mutex::new(Trace::new(print)),
             dice: Mutex::new(dice),
             faulty: AtomicBool::new(true),
@@ -59,7 +67,7 @@ impl Shared {
     }
 
     /// Asks or tells the judge.
-    pub(crate) fn oracle<R>(&self, ask: impl FnOnce(&mut Oracle) -> R) -> R {
+    pub fn oracle<R>(&self, ask: impl FnOnce(&mut Oracle<S>) -> R) -> R {
         let mut oracle = lock(&self.oracle);
         let answer = ask(&mut oracle);
         if oracle.failure.is_some() {
@@ -68,39 +76,43 @@ impl Shared {
         answer
     }
 
-    pub(crate) fn check(&self, verdict: Verdict) {
+    /// Tells the judge of a check.
+    pub fn check(&self, verdict: Verdict) {
         self.oracle(|oracle| oracle.check(verdict));
     }
 
-    pub(crate) fn count(&self, what: &'static str) {
+    /// Notes that something happened.
+    pub fn count(&self, what: &'static str) {
         self.oracle(|oracle| oracle.count(what));
     }
 
-    pub(crate) fn note(&self, event: fmt::Arguments<'_>) {
+    /// Writes a line of the trace.
+    pub fn note(&self, event: fmt::Arguments<'_>) {
         lock(&self.trace).note(event);
     }
 
-    pub(crate) fn trace_digest(&self) -> (u64, u64) {
+    pub(super) fn trace_digest(&self) -> (u64, u64) {
         lock(&self.trace).digest()
     }
 
-    pub(crate) fn dice<R>(&self, draw: impl FnOnce(&mut Dice) -> R) -> R {
+    pub(super) fn dice<R>(&self, draw: impl FnOnce(&mut Dice) -> R) -> R {
         draw(&mut lock(&self.dice))
     }
 
-    pub(crate) fn is_faulty(&self) -> bool {
+    /// Whether things go wrong yet.
+    pub fn is_faulty(&self) -> bool {
         self.faulty.load(Ordering::Relaxed)
     }
 
     /// From now on nothing goes wrong any more, but for what is already under way.
-    pub(crate) fn heal(&self) {
+    pub(super) fn heal(&self) {
         self.faulty.store(false, Ordering::Relaxed);
         lock(&self.trips).clear();
         lock(&self.cut_until).clear();
     }
 
     /// The records really are in the log now, whether anyone is told or not.
-    pub(crate) fn land(&self, partition: &TopicPartition, records: Vec<Record>) -> Result<Offset, Error> {
+    pub(super) fn land(&self, partition: &TopicPartition, records: Vec<Record>) -> Result<Offset, Error> {
         let seen = records.clone();
         let base = self.log.append(partition, records).now_or_never().expect("a log in memory answers at once")?;
         self.note(format_args!("{partition}@{base} +{}", seen.len()));
@@ -109,23 +121,23 @@ impl Shared {
     }
 
     /// Loses everything from `from` on, and what is under way.
-    pub(crate) fn lose(&self, partition: &TopicPartition, from: Offset, under_owner: bool) {
+    pub(super) fn lose(&self, partition: &TopicPartition, from: Offset, under_owner: bool) {
         self.broker_life.fetch_add(1, Ordering::Relaxed);
         self.note(format_args!("{partition} loses everything from {from} on"));
         self.oracle(|oracle| oracle.truncated(partition, from, under_owner));
         self.log.truncate(partition, from).expect("all topics exist");
     }
 
-    pub(crate) fn broker_life(&self) -> u64 {
+    pub(super) fn broker_life(&self) -> u64 {
         self.broker_life.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn set_trip(&self, process: usize, trip: Trip) {
+    pub(super) fn set_trip(&self, process: usize, trip: Trip) {
         lock(&self.trips).insert(process, trip);
     }
 
     /// Counts an append; the trip if this is the one to crash at.
-    pub(crate) fn tripped(&self, process: usize) -> Option<Trip> {
+    pub(super) fn tripped(&self, process: usize) -> Option<Trip> {
         let mut trips = lock(&self.trips);
         let trip = trips.get_mut(&process)?;
         if trip.appends > 0 {
@@ -135,21 +147,21 @@ impl Shared {
         trips.remove(&process)
     }
 
-    pub(crate) fn request_crash(&self, process: usize) {
+    pub(super) fn request_crash(&self, process: usize) {
         lock(&self.to_crash).push(process);
         self.crash_wanted.notify_one();
     }
 
-    pub(crate) fn next_crash(&self) -> Option<usize> {
+    pub(super) fn next_crash(&self) -> Option<usize> {
         lock(&self.to_crash).pop()
     }
 
     /// Cuts a process off from the log for a while.
-    pub(crate) fn cut_off(&self, process: usize, time: Duration) {
+    pub(super) fn cut_off(&self, process: usize, time: Duration) {
         lock(&self.cut_until).insert(process, Instant::now() + time);
     }
 
-    pub(crate) fn is_cut_off(&self, process: usize) -> bool {
+    pub(super) fn is_cut_off(&self, process: usize) -> bool {
         lock(&self.cut_until).get(&process).is_some_and(|until| *until > Instant::now())
     }
 }

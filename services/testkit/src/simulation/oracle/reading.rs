@@ -7,11 +7,11 @@ use event_log::{TopicName, TopicPartition};
 use task_runtime::changelog::{Body, Chain, Output, Read};
 
 use super::{Verdict, fail};
-use crate::mesh;
-use crate::stores::row_digest;
+use crate::simulation::stores::row_digest;
 
+/// A changelog by the reader rule, and the state that it says.
 #[derive(Default)]
-pub(crate) struct Reading {
+pub struct Reading {
     entries: Vec<Bytes>,
     chain: Chain,
     rows: BTreeMap<Bytes, Bytes>,
@@ -32,11 +32,11 @@ pub(crate) struct Reading {
 }
 
 /// Inputs whose position a commit moved: topic, from, to.
-pub(crate) type Moved = Vec<(String, u64, u64)>;
+pub(super) type Moved = Vec<(String, u64, u64)>;
 
 impl Reading {
     /// Reads the next entry; the body if it completes a commit that counts.
-    pub(crate) fn read(&mut self, offset: u64, entry: Bytes) -> Result<Option<Body>, String> {
+    pub(super) fn read(&mut self, offset: u64, entry: Bytes) -> Result<Option<Body>, String> {
         if self.entries.len() as u64 != offset {
             return Err(format!("the entry stands at {offset}, {} were read", self.entries.len()));
         }
@@ -75,7 +75,7 @@ impl Reading {
     }
 
     /// Makes a commit that counts the state.
-    pub(crate) fn absorb(&mut self, body: &Body, offset: u64) -> (Moved, Verdict) {
+    pub(super) fn absorb(&mut self, body: &Body, offset: u64) -> (Moved, Verdict) {
         for (key, value) in &body.changes {
             let before = match value {
                 Some(value) => {
@@ -125,21 +125,8 @@ impl Reading {
         Ok(())
     }
 
-    /// Nothing that this commit changed was carried out twice, and nothing poisoned or refused ever was. A task that `forgot`
-    /// answers which it had given, because its log lost them, cannot refuse what reuses their request ids.
-    pub(crate) fn check_effects(&self, body: &Body, forgot: bool) -> Verdict {
-        for (key, value) in &body.changes {
-            let Some(effect) = key.strip_prefix(&[0x82][..]) else { continue };
-            let times = value.as_ref().map_or(0, |value| mesh::times(value));
-            if times > 1 || effect.starts_with(b"p") || effect.starts_with(b"q") && !forgot {
-                return fail("exactly-once", format!("{} was carried out {times} times", effect.escape_ascii()));
-            }
-        }
-        Ok(())
-    }
-
     /// Forgets what the log has lost.
-    pub(crate) fn truncate(&mut self, from: u64) {
+    pub(super) fn truncate(&mut self, from: u64) {
         let mut entries = std::mem::take(self).entries;
         entries.truncate(usize::try_from(from).unwrap_or(usize::MAX));
         for (entry, offset) in entries.into_iter().zip(0..) {
@@ -151,15 +138,15 @@ impl Reading {
     }
 
     /// Name of the process whose claim counts.
-    pub(crate) fn owner(&self) -> &str {
+    pub fn owner(&self) -> &str {
         self.chain.owner.as_ref().map_or("", |owner| &owner.instance)
     }
 
-    pub(crate) fn is_readable(&self) -> bool {
+    pub(super) fn is_readable(&self) -> bool {
         !self.unreadable
     }
 
-    pub(crate) fn last_commit(&self) -> u64 {
+    pub(super) fn last_commit(&self) -> u64 {
         self.last_commit
     }
 
@@ -168,49 +155,38 @@ impl Reading {
         self.prefixes.values().max().is_some_and(|last| last + 1 == self.end())
     }
 
+    /// Behind its last entry.
     pub(crate) fn end(&self) -> u64 {
         self.entries.len() as u64
     }
 
-    /// Effects that were carried out, with the value of the counter behind them.
-    pub(crate) fn effects(&self) -> impl Iterator<Item = (Bytes, u64)> {
-        self.rows(0x82).map(|(key, value)| (key.slice(1..), value.get(1..).map_or(0, mesh::number)))
-    }
-
-    pub(crate) fn row(&self, key: &[u8]) -> Option<&Bytes> {
+    /// Value of a key as it stands in the changelog.
+    pub fn row(&self, key: &[u8]) -> Option<&Bytes> {
         self.rows.get(key)
     }
 
     /// Rows whose first byte is `kind`.
-    pub(crate) fn rows(&self, kind: u8) -> impl Iterator<Item = (&Bytes, &Bytes)> {
+    pub fn rows(&self, kind: u8) -> impl Iterator<Item = (&Bytes, &Bytes)> {
         self.rows.iter().filter(move |(key, _)| key.first() == Some(&kind))
     }
 
-    pub(crate) fn is_prefix(&self, digest: u128) -> bool {
+    pub(super) fn is_prefix(&self, digest: u128) -> bool {
         digest == 0 || self.prefixes.contains_key(&digest)
     }
 
-    pub(crate) fn output(&self, partition: &TopicPartition, sequence: u64) -> Option<&Output> {
+    pub(super) fn output(&self, partition: &TopicPartition, sequence: u64) -> Option<&Output> {
         let sent = self.outputs.get(&(partition.topic.clone(), partition.partition))?;
         sent.get(usize::try_from(sequence).ok()?.checked_sub(1)?)
     }
 
-    pub(crate) fn outputs(&self) -> impl Iterator<Item = (TopicPartition, &[Output])> {
+    /// Everything that it has sent, by destination, in order.
+    pub fn outputs(&self) -> impl Iterator<Item = (TopicPartition, &[Output])> {
         let named = |(topic, partition): &(TopicName, u32)| TopicPartition::new(topic.clone(), *partition);
         self.outputs.iter().map(move |(to, sent)| (named(to), &sent[..]))
     }
 
-    pub(crate) fn position(&self, topic: &str) -> u64 {
+    /// Next offset that it reads of an input.
+    pub fn position(&self, topic: &str) -> u64 {
         self.positions.get(topic).copied().unwrap_or(0)
-    }
-
-    /// Value of a counter.
-    pub(crate) fn count(&self, key: &[u8]) -> u64 {
-        self.row(&mesh::row(1, key)).map_or(0, |value| mesh::number(value))
-    }
-
-    /// Sum of all counters.
-    pub(crate) fn sum(&self) -> u64 {
-        self.rows(0x81).map(|(_, value)| mesh::number(value)).sum()
     }
 }

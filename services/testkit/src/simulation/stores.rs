@@ -9,10 +9,8 @@ use task_runtime::Disks;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
-use crate::dice::Dice;
-use crate::mesh;
-use crate::oracle::TaskKey;
-use crate::shared::Shared;
+use super::shared::Shared;
+use super::{Dice, Scenario, TaskKey};
 
 /// One task's store as it would be found on the disk.
 #[derive(Default)]
@@ -31,13 +29,13 @@ impl Disk {
 }
 
 /// The disks of one process.
-pub(crate) struct ProcessDisks {
-    shared: Arc<Shared>,
+pub(super) struct ProcessDisks<S> {
+    shared: Arc<Shared<S>>,
     disks: Mutex<BTreeMap<String, Arc<Mutex<Disk>>>>,
 }
 
-impl ProcessDisks {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+impl<S: Scenario> ProcessDisks<S> {
+    pub(super) fn new(shared: Arc<Shared<S>>) -> Self {
         Self { shared, disks: Mutex::default() }
     }
 
@@ -46,7 +44,7 @@ impl ProcessDisks {
     }
 
     /// The process died: of what was not synced, any tail may be gone; now and then the whole disk.
-    pub(crate) fn crash(&self, dice: &mut Dice) {
+    pub(super) fn crash(&self, dice: &mut Dice) {
         for disk in lock(&self.disks).values() {
             let mut disk = lock(disk);
             let all = disk.unsynced.len();
@@ -59,12 +57,12 @@ impl ProcessDisks {
     }
 
     /// A person removes the store of a task.
-    pub(crate) fn wipe_task(&self, task: &str) {
+    pub(super) fn wipe_task(&self, task: &str) {
         self.wipe(task);
     }
 
     /// Digest of everything that a task's store holds.
-    pub(crate) fn digest(&self, task: &str) -> u128 {
+    pub(super) fn digest(&self, task: &str) -> u128 {
         let disk = self.disk(task);
         let mut disk = lock(&disk);
         let all = disk.unsynced.len();
@@ -73,7 +71,7 @@ impl ProcessDisks {
     }
 }
 
-impl Disks for ProcessDisks {
+impl<S: Scenario> Disks for ProcessDisks<S> {
     fn open(&self, task: &str) -> Box<dyn Store> {
         let disk = self.disk(task);
         let mut guard = lock(&disk);
@@ -82,7 +80,7 @@ impl Disks for ProcessDisks {
         guard.settle(all);
         let inner = guard.durable.clone();
         drop(guard);
-        let task = mesh::sender(task).expect("tasks are named like this");
+        let task = self.shared.topology.task(task).expect("tasks are named like this");
         let digest = service_digest(&inner);
         Box::new(WatchedStore { inner, disk, task, digest, shared: self.shared.clone() })
     }
@@ -92,16 +90,16 @@ impl Disks for ProcessDisks {
     }
 }
 
-struct WatchedStore {
+struct WatchedStore<S> {
     inner: MemoryStore,
     disk: Arc<Mutex<Disk>>,
     task: TaskKey,
     /// Over all rows but those of the runtime's progress.
     digest: u128,
-    shared: Arc<Shared>,
+    shared: Arc<Shared<S>>,
 }
 
-impl Store for WatchedStore {
+impl<S: Scenario> Store for WatchedStore<S> {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Error> {
         self.inner.get(key)
     }
@@ -190,7 +188,7 @@ fn service_digest(store: &MemoryStore) -> u128 {
 }
 
 /// Hash of one row; the sum over all rows is the digest of a state.
-pub(crate) fn row_digest(key: &[u8], value: &[u8]) -> u128 {
+pub(super) fn row_digest(key: &[u8], value: &[u8]) -> u128 {
     xxh3_128_with_seed(value, xxh3_64(key)).wrapping_add(xxh3_128(key))
 }
 

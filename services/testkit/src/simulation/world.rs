@@ -11,37 +11,43 @@ use task_runtime::{Assignment, Clock, Handle, Role, Roster, Start, Storage, Task
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::dice::Dice;
-use crate::life::{End, Grip, Life, SkewedClock};
-use crate::mesh;
-use crate::network::Connection;
-use crate::oracle::{TaskKey, fail};
-use crate::profile::{Loss, PARTITIONS};
-use crate::shared::Shared;
-use crate::stores::ProcessDisks;
+use super::life::{End, Grip, Life, SkewedClock};
+use super::network::Connection;
+use super::oracle::fail;
+use super::profile::Loss;
+use super::shared::Shared;
+use super::stores::ProcessDisks;
+use super::{Dice, Scenario, TaskKey, panics};
 
-pub(crate) struct Process {
-    pub(crate) log: SharedLog,
-    pub(crate) clock: Arc<SkewedClock>,
-    pub(crate) disks: Arc<ProcessDisks>,
-    pub(crate) up: Cell<bool>,
+pub(super) struct Process<S> {
+    pub(super) log: SharedLog,
+    pub(super) clock: Arc<SkewedClock>,
+    pub(super) disks: Arc<ProcessDisks<S>>,
+    pub(super) up: Cell<bool>,
     frozen: Cell<bool>,
 }
 
 /// A life that has not ended yet.
-pub(crate) struct Running {
-    pub(crate) task: TaskKey,
-    pub(crate) process: usize,
-    pub(crate) handle: Handle,
+pub struct Running {
+    /// Its task.
+    pub task: TaskKey,
+    /// Index of the process that it is in.
+    pub process: usize,
+    /// The way into it.
+    pub handle: Handle,
+    /// No two lives have the same.
+    pub id: u64,
     roster: Roster,
     shutdown: CancellationToken,
     grip: Arc<Grip>,
-    id: u64,
 }
 
-pub(crate) struct World {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) processes: Vec<Process>,
+/// Processes, and the tasks that they run.
+pub struct World<S> {
+    /// What all parts of the run share.
+    pub shared: Arc<Shared<S>>,
+    /// The processes; the last one never fails, and runs nothing before the end.
+    pub(super) processes: Vec<Process<S>>,
     /// Who is meant to run a task.
     assigned: RefCell<Vec<(TaskKey, usize)>>,
     lives: RefCell<Vec<Rc<Running>>>,
@@ -53,29 +59,21 @@ pub(crate) struct World {
     ending: Cell<bool>,
 }
 
-pub(crate) fn all_tasks() -> impl Iterator<Item = TaskKey> {
-    (0..mesh::SERVICES.len()).flat_map(|service| (0..PARTITIONS).map(move |partition| (service, partition)))
-}
-
-pub(crate) fn name(task: TaskKey) -> String {
-    format!("{}/{}", mesh::SERVICES[task.0], task.1)
-}
-
 impl Running {
-    fn assign(&self, role: Role) {
-        assert!(self.roster.assign(mesh::SERVICES[self.task.0], self.task.1, role), "its roster knows it");
+    fn assign(&self, service: &str, role: Role) {
+        assert!(self.roster.assign(service, self.task.1, role), "its roster knows it");
     }
 
-    pub(crate) fn status(&self) -> TaskStatus {
+    pub(super) fn status(&self) -> TaskStatus {
         self.roster.status().swap_remove(0)
     }
 }
 
-impl World {
+impl<S: Scenario> World<S> {
     /// Processes with nothing running yet, and all topics. There is one more process than the profile says: it never fails
     /// and is used at the end.
-    pub(crate) async fn new(shared: Arc<Shared>, mut dice: Dice) -> Rc<Self> {
-        for spec in topics(&mesh::definitions(), PARTITIONS) {
+    pub(super) async fn new(shared: Arc<Shared<S>>, mut dice: Dice) -> Rc<Self> {
+        for spec in topics(&shared.topology.definitions, shared.topology.partitions) {
             shared.log.ensure_topic(&spec).await.expect("a fresh log");
         }
         let skew = shared.profile.skew_max_ms;
@@ -90,7 +88,7 @@ impl World {
             }
         });
         let processes: Vec<_> = processes.collect();
-        let assigned = all_tasks().map(|task| (task, dice.index(shared.profile.processes))).collect();
+        let assigned = shared.topology.tasks().map(|task| (task, dice.index(shared.profile.processes))).collect();
         Rc::new(Self {
             shared,
             processes,
@@ -104,16 +102,26 @@ impl World {
         })
     }
 
-    pub(crate) fn dice<R>(&self, draw: impl FnOnce(&mut Dice) -> R) -> R {
+    /// Name of a task: its service and partition.
+    pub fn name(&self, task: TaskKey) -> String {
+        self.shared.topology.name(task)
+    }
+
+    fn service(&self, task: TaskKey) -> &'static str {
+        self.shared.topology.definitions[task.0].service()
+    }
+
+    /// Draws from the dice of the run.
+    pub fn dice<R>(&self, draw: impl FnOnce(&mut Dice) -> R) -> R {
         draw(&mut self.dice.borrow_mut())
     }
 
-    pub(crate) fn assigned(&self, task: TaskKey) -> usize {
+    pub(super) fn assigned(&self, task: TaskKey) -> usize {
         let assigned = self.assigned.borrow();
         assigned.iter().find(|(other, _)| *other == task).expect("all tasks are assigned").1
     }
 
-    pub(crate) fn assign(&self, task: TaskKey, process: usize) {
+    pub(super) fn assign(&self, task: TaskKey, process: usize) {
         for (other, assigned) in self.assigned.borrow_mut().iter_mut() {
             if *other == task {
                 *assigned = process;
@@ -121,41 +129,42 @@ impl World {
         }
     }
 
-    pub(crate) fn tasks_assigned_to(&self, process: usize) -> Vec<TaskKey> {
+    pub(super) fn tasks_assigned_to(&self, process: usize) -> Vec<TaskKey> {
         self.assigned.borrow().iter().filter(|(_, at)| *at == process).map(|(task, _)| *task).collect()
     }
 
     /// Lives of a task that have not ended, oldest first.
-    pub(crate) fn lives_of(&self, task: TaskKey) -> Vec<Rc<Running>> {
+    pub fn lives_of(&self, task: TaskKey) -> Vec<Rc<Running>> {
         self.lives.borrow().iter().filter(|life| life.task == task).cloned().collect()
     }
 
     /// The life that is meant to own the task.
-    pub(crate) fn owner_of(&self, task: TaskKey) -> Option<Rc<Running>> {
+    pub fn owner_of(&self, task: TaskKey) -> Option<Rc<Running>> {
         let process = self.assigned(task);
         self.lives.borrow().iter().rev().find(|life| life.task == task && life.process == process).cloned()
     }
 
-    pub(crate) fn has_given_up(&self, task: TaskKey) -> bool {
+    /// Whether the task has stopped loudly so often that nobody serves it any more.
+    pub fn has_given_up(&self, task: TaskKey) -> bool {
         self.given_up.borrow().contains(&task)
     }
 
     /// Has a task claimed at a process, unless the process is down.
-    pub(crate) fn start(self: &Rc<Self>, task: TaskKey, process: usize) {
+    pub(super) fn start(self: &Rc<Self>, task: TaskKey, process: usize) {
         self.start_as(task, process, Role::Active);
     }
 
     /// Gives a task a role at a process, unless the process is down. Where tasks are not managed there is one role, and a life
     /// that is there already is left alone.
-    pub(crate) fn start_as(self: &Rc<Self>, task: TaskKey, process: usize, role: Role) {
+    pub(super) fn start_as(self: &Rc<Self>, task: TaskKey, process: usize, role: Role) {
         let at = &self.processes[process];
-        let managed = self.shared.profile.managed;
+        let managed = self.shared.profile.managed || role != Role::Active;
         if !at.up.get() || self.ending.get() || self.has_given_up(task) {
             return;
         }
         if let Some(life) = self.life_at(task, process) {
             if managed {
-                life.assign(role);
+                life.assign(self.service(life.task), role);
             }
             return;
         }
@@ -164,18 +173,19 @@ impl World {
             clock: at.clock.clone(),
             instance: format!("p{process}"),
             assignment: if managed { Assignment::Managed(role) } else { Assignment::Alone },
-            ..Start::new(at.log.clone(), Storage::Simulated(at.disks.clone()), PARTITIONS)
+            ..Start::new(at.log.clone(), Storage::Simulated(at.disks.clone()), self.shared.topology.partitions)
         };
         let shutdown = CancellationToken::new();
         let mut numbers = self.dice(Dice::fork);
         let random = Box::new(move || numbers.next_u64());
-        let (handle, roster, future) = simulated(&start, &mesh::definition(task.0), task.1, shutdown.clone(), random);
+        let (handle, roster, future) =
+            simulated(&start, &self.shared.topology.definitions[task.0], task.1, shutdown.clone(), random);
         let (life, grip) = Life::new(future);
         if at.frozen.get() {
             grip.freeze();
         }
         let id = self.next_life.replace(self.next_life.get() + 1);
-        self.shared.note(format_args!("{} starts at p{process} as {id}, {}", name(task), role.name()));
+        self.shared.note(format_args!("{} starts at p{process} as {id}, {}", self.name(task), role.name()));
         let running = Rc::new(Running { task, process, handle, roster, shutdown, grip, id });
         self.lives.borrow_mut().push(running.clone());
         if managed {
@@ -200,7 +210,7 @@ impl World {
                 let pause = self.dice(|dice| dice.millis(30, 400));
                 sleep(pause).await;
                 if is_meant() && !self.ending.get() {
-                    life.assign(Role::Active);
+                    life.assign(self.service(life.task), Role::Active);
                 }
             }
         }
@@ -211,7 +221,7 @@ impl World {
         if !self.shared.profile.managed {
             return;
         }
-        for task in all_tasks().filter(|task| self.assigned(*task) != process) {
+        for task in self.shared.topology.tasks().filter(|task| self.assigned(*task) != process) {
             if self.dice(|dice| dice.permille(500)) {
                 self.shared.count("standby");
                 self.start_as(task, process, Role::Standby);
@@ -219,19 +229,19 @@ impl World {
         }
     }
 
-    pub(crate) fn life_at(&self, task: TaskKey, process: usize) -> Option<Rc<Running>> {
+    pub(super) fn life_at(&self, task: TaskKey, process: usize) -> Option<Rc<Running>> {
         self.lives.borrow().iter().find(|life| life.task == task && life.process == process).cloned()
     }
 
     async fn ended(self: &Rc<Self>, life: &Running, end: Result<End, tokio::task::JoinError>) {
         let Running { task, process, id, .. } = *life;
-        self.shared.note(format_args!("{} at p{process} ends: {end:?}", name(task)));
+        self.shared.note(format_args!("{} at p{process} ends: {end:?}", self.name(task)));
         let pause = match end {
             Err(_) => {
-                let panic = crate::panics::last();
-                return self.shared.check(fail("panic", format!("{} life {id}: {panic}", name(task))));
+                let panic = panics::last();
+                return self.shared.check(fail("panic", format!("{} life {id}: {panic}", self.name(task))));
             }
-            Ok(End::Spins) => return self.shared.check(fail("spin", format!("{} never waits", name(task)))),
+            Ok(End::Spins) => return self.shared.check(fail("spin", format!("{} never waits", self.name(task)))),
             Ok(End::Killed) => return,
             // Asked to stop; meanwhile it may have been given back to this process.
             Ok(End::Of(Ok(()))) => self.dice(|dice| dice.millis(1, 50)),
@@ -242,7 +252,7 @@ impl World {
             }
             Ok(End::Of(Err(TaskError::Corrupted(_)))) => {
                 self.shared.count("store rebuilt as damaged");
-                self.processes[process].disks.wipe_task(&name(task));
+                self.processes[process].disks.wipe_task(&self.name(task));
                 self.dice(|dice| dice.millis(1, 50))
             }
             Ok(End::Of(Err(error))) if self.shared.oracle(|oracle| oracle.has_lost) => {
@@ -254,13 +264,13 @@ impl World {
                     return;
                 }
                 // What a person might do first: try again with a fresh store.
-                self.processes[process].disks.wipe_task(&name(task));
+                self.processes[process].disks.wipe_task(&self.name(task));
                 self.dice(|dice| dice.millis(50, 300))
             }
             Ok(End::Of(Err(error))) => {
                 let chain = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
                 let text: Vec<_> = chain.map(ToString::to_string).collect();
-                return self.shared.check(fail("stop", format!("{} stopped: {}", name(task), text.join(": "))));
+                return self.shared.check(fail("stop", format!("{} stopped: {}", self.name(task), text.join(": "))));
             }
         };
         sleep(pause).await;
@@ -270,7 +280,7 @@ impl World {
     }
 
     /// All tasks of the process stop where they are; what its disks had not synced is partly gone. It comes back later.
-    pub(crate) fn crash(self: &Rc<Self>, process: usize) {
+    pub(super) fn crash(self: &Rc<Self>, process: usize) {
         let at = &self.processes[process];
         if !at.up.replace(false) {
             return;
@@ -290,7 +300,7 @@ impl World {
         });
     }
 
-    pub(crate) fn boot(self: &Rc<Self>, process: usize) {
+    pub(super) fn boot(self: &Rc<Self>, process: usize) {
         self.processes[process].up.set(true);
         for task in self.tasks_assigned_to(process) {
             self.start(task, process);
@@ -301,7 +311,7 @@ impl World {
     }
 
     /// Nothing in the process moves until it is thawed.
-    pub(crate) fn freeze(self: &Rc<Self>, process: usize, time: Duration) {
+    pub(super) fn freeze(self: &Rc<Self>, process: usize, time: Duration) {
         if self.processes[process].frozen.replace(true) {
             return;
         }
@@ -317,7 +327,7 @@ impl World {
         });
     }
 
-    pub(crate) fn thaw(&self, process: usize) {
+    pub(super) fn thaw(&self, process: usize) {
         if !self.processes[process].frozen.replace(false) {
             return;
         }
@@ -328,35 +338,35 @@ impl World {
     }
 
     /// Another process claims the task while the first may still run it.
-    pub(crate) fn rival(self: &Rc<Self>, task: TaskKey, process: usize) {
+    pub(super) fn rival(self: &Rc<Self>, task: TaskKey, process: usize) {
         self.shared.count("rival");
-        self.shared.note(format_args!("{} is assigned to p{process}", name(task)));
+        self.shared.note(format_args!("{} is assigned to p{process}", self.name(task)));
         self.assign(task, process);
         self.start(task, process);
     }
 
     /// The owner of a task is asked to stop.
-    pub(crate) fn stop(&self, life: &Running) {
-        self.shared.note(format_args!("{} at p{} is asked to stop", name(life.task), life.process));
+    pub(super) fn stop(&self, life: &Running) {
+        self.shared.note(format_args!("{} at p{} is asked to stop", self.name(life.task), life.process));
         life.shutdown.cancel();
     }
 
     /// The owner of a task is asked to give it up: its process lets it go on as a standby or not at all, or ends it.
-    pub(crate) fn release(&self, life: &Running) {
+    pub(super) fn release(&self, life: &Running) {
         if !self.shared.profile.managed || self.dice(|dice| dice.permille(300)) {
             return self.stop(life);
         }
         let role = self.dice(|dice| dice.pick(&[Role::Standby, Role::Idle]));
-        self.shared.note(format_args!("{} at p{} is made {}", name(life.task), life.process, role.name()));
-        life.assign(role);
+        self.shared.note(format_args!("{} at p{} is made {}", self.name(life.task), life.process, role.name()));
+        life.assign(self.service(life.task), role);
     }
 
-    pub(crate) fn kill(&self, life: &Running) {
+    pub(super) fn kill(&self, life: &Running) {
         life.grip.kill();
     }
 
     /// Everything is up, thawed, and has an owner.
-    pub(crate) fn heal(self: &Rc<Self>) {
+    pub(super) fn heal(self: &Rc<Self>) {
         self.shared.note(format_args!("heal"));
         self.shared.heal();
         for process in 0..self.processes.len() {
@@ -366,27 +376,57 @@ impl World {
     }
 
     /// No more starts.
-    pub(crate) fn end(&self) {
+    pub(super) fn end(&self) {
         self.ending.set(true);
         for life in self.lives.borrow().iter() {
             life.shutdown.cancel();
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.lives.borrow().is_empty()
     }
 
     /// The next phase may start tasks again.
-    pub(crate) fn begin_again(&self) {
+    pub(super) fn begin_again(&self) {
         self.ending.set(false);
     }
 
-    pub(crate) fn loses(&self) -> bool {
+    pub(super) fn loses(&self) -> bool {
         self.shared.profile.loss != Loss::None
     }
 
-    pub(crate) fn clock_of(&self, process: usize) -> i64 {
+    /// Time on the clock of a process, in milliseconds.
+    pub fn clock_of(&self, process: usize) -> i64 {
         self.processes[process].clock.now_ms()
+    }
+
+    /// Time on the slowest of all clocks, in milliseconds: what is due on it is due everywhere.
+    pub(super) fn now_ms(&self) -> i64 {
+        (0..self.processes.len()).map(|process| self.clock_of(process)).min().unwrap_or(0)
+    }
+
+    /// The log as somebody sees it who is no part of the mesh: what crashes tasks does not crash him.
+    pub fn outside_log(&self) -> SharedLog {
+        self.processes[self.shared.profile.processes].log.clone()
+    }
+
+    /// Usually the life that is meant to own the task; now and then one that may not know yet that it does not.
+    pub async fn pick(&self, task: TaskKey, dice: &mut Dice) -> Rc<Running> {
+        loop {
+            let lives = self.lives_of(task);
+            let owner = self.owner_of(task);
+            let other = !lives.is_empty() && dice.permille(250);
+            match owner {
+                _ if other => return lives[dice.index(lives.len())].clone(),
+                Some(owner) => return owner,
+                None if !lives.is_empty() => return lives[lives.len() - 1].clone(),
+                None => sleep(Duration::from_millis(15)).await,
+            }
+            if self.has_given_up(task) {
+                // Nobody serves it any more: a call is never answered.
+                std::future::pending::<()>().await;
+            }
+        }
     }
 }

@@ -16,14 +16,15 @@ struct Seen {
     taken: bool,
 }
 
+/// A partition as its receivers take it.
 #[derive(Debug, Default)]
-pub(crate) struct Received {
+pub struct Received {
     records: Vec<Seen>,
     watermarks: BTreeMap<Sender, u64>,
 }
 
 impl Received {
-    pub(crate) fn add(&mut self, record: &Record) {
+    pub(super) fn add(&mut self, record: &Record) {
         let source = Source::of(record).map(|s| ((s.task.to_owned(), s.incarnation), s.sequence));
         self.take(source);
     }
@@ -41,16 +42,17 @@ impl Received {
     }
 
     /// Behind the last record that a receiver takes: what follows has no effect, and need not be committed as read.
-    pub(crate) fn end_of_taken(&self) -> u64 {
+    pub(super) fn end_of_taken(&self) -> u64 {
         self.records.iter().rposition(|seen| seen.taken).map_or(0, |last| last as u64 + 1)
     }
 
-    pub(crate) fn end(&self) -> u64 {
+    /// Number of records.
+    pub fn end(&self) -> u64 {
         self.records.len() as u64
     }
 
     /// How many records of a task stand here without a gap.
-    pub(crate) fn dense(&self, task: &str) -> u64 {
+    pub fn dense(&self, task: &str) -> u64 {
         self.watermarks.iter().filter(|((name, _), _)| name == task).map(|(_, sequence)| *sequence).sum()
     }
 
@@ -59,7 +61,7 @@ impl Received {
         self.records.iter().filter(|seen| !seen.taken).count() as u64
     }
 
-    pub(crate) fn truncate(&mut self, from: u64) {
+    pub(super) fn truncate(&mut self, from: u64) {
         let mut records = std::mem::take(self).records;
         records.truncate(usize::try_from(from).unwrap_or(usize::MAX));
         for seen in records {
@@ -68,7 +70,7 @@ impl Received {
     }
 
     /// A receiver's commit that moved its position from `from` to `to` must have taken exactly what the rule says.
-    pub(crate) fn check_taken(&self, topic: &str, from: u64, to: u64, body: &Body) -> Verdict {
+    pub(super) fn check_taken(&self, topic: &str, from: u64, to: u64, body: &Body) -> Verdict {
         let (Ok(start), Ok(end)) = (usize::try_from(from), usize::try_from(to)) else { return Ok(()) };
         let Some(range) = self.records.get(start..end) else {
             return fail("positions", format!("{topic} has {} records, the position is {to}", self.records.len()));

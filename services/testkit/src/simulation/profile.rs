@@ -5,72 +5,93 @@ use std::time::Duration;
 
 use task_runtime::{Config, Shortcut};
 
-use crate::dice::Dice;
-
-pub(crate) const PARTITIONS: u32 = 2;
+use super::Dice;
 
 /// Chances per thousand appends (or other calls) to the log.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Network {
-    pub(crate) slow: u64,
-    pub(crate) slow_max_ms: u64,
+pub struct Network {
+    /// It takes time.
+    pub slow: u64,
+    /// As long as this at the most.
+    pub slow_max_ms: u64,
     /// Nothing happens, and the caller is told so.
-    pub(crate) refused: u64,
+    pub refused: u64,
     /// Nothing happens, and the caller does not know.
-    pub(crate) lost: u64,
+    pub lost: u64,
     /// It happens, and the caller does not know.
-    pub(crate) lost_ack: u64,
+    pub lost_ack: u64,
     /// It happens long after the caller was told that the outcome is not known.
-    pub(crate) late: u64,
-    pub(crate) late_max_ms: u64,
+    pub late: u64,
+    /// As late as this at the most.
+    pub late_max_ms: u64,
     /// The client below the port sends twice.
-    pub(crate) twice: u64,
+    pub twice: u64,
 }
 
 /// Weights of what is done to processes and tasks.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Nemesis {
-    pub(crate) crash: u64,
+pub struct Nemesis {
+    /// Everything that a process runs ends where it is.
+    pub crash: u64,
     /// Crash at a certain append, just before or just after it lands.
-    pub(crate) trip: u64,
-    pub(crate) freeze: u64,
-    pub(crate) rival: u64,
-    pub(crate) handover: u64,
-    pub(crate) outage: u64,
+    pub trip: u64,
+    /// A process stands still for a while.
+    pub freeze: u64,
+    /// Another process claims a task while its owner lives.
+    pub rival: u64,
+    /// A task is given up in good order.
+    pub handover: u64,
+    /// A process does not reach the log for a while.
+    pub outage: u64,
     /// Longest time between two of these.
-    pub(crate) gap_ms: u64,
+    pub gap_ms: u64,
 }
 
 /// A log that loses what it has acknowledged: outside of what the protocol can heal, so less is demanded of these seeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Loss {
+pub enum Loss {
+    /// It loses nothing.
     None,
+    /// Commits, while their owner lives.
     ChangelogUnderOwner,
+    /// Commits of a task that is down.
     ChangelogWhileDown,
+    /// Records that nobody has read yet.
     TopicTail,
 }
 
+/// What one seed is like.
 #[derive(Debug, Clone)]
-pub(crate) struct Profile {
-    pub(crate) processes: usize,
-    pub(crate) clients: usize,
-    pub(crate) operations: u64,
-    pub(crate) outside_records: u64,
+pub struct Profile {
+    /// Processes that things happen to.
+    pub processes: usize,
+    /// Callers.
+    pub clients: usize,
+    /// What each of them does.
+    pub operations: u64,
+    /// Records of producers that know nothing of the mesh.
+    pub outside_records: u64,
     /// How long faults happen.
-    pub(crate) faulty: Duration,
-    pub(crate) network: Network,
-    pub(crate) nemesis: Nemesis,
-    pub(crate) loss: Loss,
+    pub faulty: Duration,
+    /// What happens to calls of the log.
+    pub network: Network,
+    /// What happens to processes and tasks.
+    pub nemesis: Nemesis,
+    /// What happens to the log.
+    pub loss: Loss,
     /// Whether requests are forgotten while the run lasts.
-    pub(crate) forgetful: bool,
-    pub(crate) skew_max_ms: u64,
+    pub forgetful: bool,
+    /// How far the clock of a process may be from the right time, in milliseconds.
+    pub skew_max_ms: u64,
     /// Whether tasks are given roles while they run, with standbys; otherwise each life is an owner's.
-    pub(crate) managed: bool,
-    pub(crate) config: Config,
+    pub managed: bool,
+    /// Settings of all tasks.
+    pub config: Config,
 }
 
 impl Profile {
-    pub(crate) fn draw(dice: &mut Dice, shortcut: Shortcut) -> Self {
+    /// Draws one; `shortcut` is a wrong way of the protocol that is planted.
+    pub fn draw(dice: &mut Dice, shortcut: Shortcut) -> Self {
         let loss = match dice.below(100) {
             0..10 => Loss::ChangelogWhileDown,
             10..15 => Loss::TopicTail,

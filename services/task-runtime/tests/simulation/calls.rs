@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::{Verdict, fail};
+use testkit::simulation::{Verdict, fail};
 
 #[derive(Debug, Default)]
 pub(crate) struct Calls {

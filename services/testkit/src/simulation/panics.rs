@@ -7,11 +7,11 @@ thread_local! {
 }
 
 /// From now on panics are kept.
-pub(crate) fn keep() {
+pub(super) fn keep() {
     std::panic::set_hook(Box::new(|info| LAST.with(|last| *last.borrow_mut() = info.to_string())));
 }
 
 /// The last panic of this thread.
-pub(crate) fn last() -> String {
+pub(super) fn last() -> String {
     LAST.with(|last| last.borrow().clone())
 }

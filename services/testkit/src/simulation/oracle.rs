@@ -1,62 +1,70 @@
 //! The judge of a run. It sees every record at the moment it lands in the log, reads changelogs by the reader rule, and
-//! demands, at every step and not only in the end:
+//! demands of the protocol, at every step and not only in the end:
 //!
-//! - `exactly-once`: no effect is ever counted twice, and in the end each one is counted at every hop;
-//! - `reply-certified`: what a caller was told stands in the log as counted, at that moment;
 //! - `output-certified`: what stands in an output topic is the output of a counted commit, under its number;
 //! - `watermark`, `positions`, `sequence`, `published`: receivers take densely, nothing runs backwards or leaves a gap;
-//! - `strong-read`: a strong read is the state of the log at some moment while it ran;
-//! - `linearizable`: the same from the clients' side alone, without looking into the log;
 //! - `store-prefix`: a live store is at every write the state of a prefix of its changelog.
 //!
-//! Where the log itself loses what it has acknowledged, less can be demanded: see [`Oracle::truncated`].
+//! What a scenario demands besides, it says itself ([`Scenario::committed`]). Where the log itself loses what it has acknowledged, less can be demanded: see [`Oracle::truncated`].
 
-mod calls;
 mod reading;
 mod received;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use bytes::Bytes;
 use event_log::{Offset, Record, TopicPartition};
 use task_runtime::Source;
 use task_runtime::changelog::Body;
 
-use crate::mesh;
-use crate::profile::PARTITIONS;
+use super::{Scenario, TaskKey, Topology};
 
-pub(crate) use calls::Calls;
-pub(crate) use reading::Reading;
-pub(crate) use received::Received;
-
-/// A service, by its index, and a partition.
-pub(crate) type TaskKey = (usize, u32);
+pub use reading::Reading;
+pub use received::Received;
 
 /// What was violated, and how.
 #[derive(Debug, Clone)]
-pub(crate) struct Failure {
-    pub(crate) oracle: &'static str,
-    pub(crate) detail: String,
+pub struct Failure {
+    /// The law.
+    pub oracle: &'static str,
+    /// How it was violated.
+    pub detail: String,
 }
 
-pub(crate) type Verdict = Result<(), Failure>;
+/// What a check says.
+pub type Verdict = Result<(), Failure>;
 
-pub(crate) fn fail(oracle: &'static str, detail: impl Into<String>) -> Verdict {
+/// A violation.
+///
+/// # Errors
+/// Always.
+pub fn fail(oracle: &'static str, detail: impl Into<String>) -> Verdict {
     Err(Failure { oracle, detail: detail.into() })
 }
 
-/// How often things happened, so that a run can show that its faults are not tame.
-pub(crate) type Stats = BTreeMap<&'static str, u64>;
+/// What the log has lost that it had acknowledged: less can be demanded then.
+#[derive(Debug, Clone, Copy)]
+pub struct Losses {
+    /// Anything.
+    pub any: bool,
+    /// Entries of a changelog.
+    pub changelog: bool,
+}
 
-#[derive(Default)]
-pub(crate) struct Oracle {
+/// How often things happened, so that a run can show that its faults are not tame.
+pub type Stats = BTreeMap<&'static str, u64>;
+
+/// What the judge knows of a run.
+pub struct Oracle<S> {
+    topology: Arc<Topology>,
+    /// What the scenario demands.
+    pub scenario: S,
     readings: BTreeMap<TaskKey, Reading>,
     topics: BTreeMap<TopicPartition, Received>,
-    pub(crate) calls: Calls,
-    pub(crate) stats: Stats,
-    pub(crate) failure: Option<Failure>,
+    pub(super) stats: Stats,
+    pub(super) failure: Option<Failure>,
     /// The log has lost something that it had acknowledged.
-    pub(crate) has_lost: bool,
+    pub has_lost: bool,
     has_lost_changelog: bool,
     /// Inputs that lost what their receiver had taken, or may have.
     torn: BTreeSet<TopicPartition>,
@@ -64,26 +72,32 @@ pub(crate) struct Oracle {
     blind: BTreeSet<TaskKey>,
     /// Where the owner of a changelog that was cut under it expects its next entry, at the earliest.
     cut_at: BTreeMap<TaskKey, u64>,
-    /// Effects that were counted, and lost.
-    lost: BTreeSet<(Bytes, u64)>,
 }
 
-impl Oracle {
-    pub(crate) fn new() -> Self {
-        let mut oracle = Self::default();
-        for service in 0..mesh::SERVICES.len() {
-            for partition in 0..PARTITIONS {
-                oracle.readings.insert((service, partition), Reading::default());
-            }
+impl<S: Scenario> Oracle<S> {
+    pub(super) fn new(topology: Arc<Topology>, scenario: S) -> Self {
+        Self {
+            readings: topology.tasks().map(|task| (task, Reading::default())).collect(),
+            topology,
+            scenario,
+            topics: BTreeMap::new(),
+            stats: Stats::new(),
+            failure: None,
+            has_lost: false,
+            has_lost_changelog: false,
+            torn: BTreeSet::new(),
+            blind: BTreeSet::new(),
+            cut_at: BTreeMap::new(),
         }
-        oracle
     }
 
-    pub(crate) fn count(&mut self, what: &'static str) {
+    /// Notes that something happened.
+    pub fn count(&mut self, what: &'static str) {
         *self.stats.entry(what).or_default() += 1;
     }
 
-    pub(crate) fn check(&mut self, verdict: Verdict) {
+    /// Keeps the first failure.
+    pub fn check(&mut self, verdict: Verdict) {
         if let Err(failure) = verdict
             && self.failure.is_none()
         {
@@ -91,22 +105,25 @@ impl Oracle {
         }
     }
 
-    pub(crate) fn reading(&self, task: TaskKey) -> &Reading {
+    /// A task's changelog as it stands.
+    pub fn reading(&self, task: TaskKey) -> &Reading {
         &self.readings[&task]
     }
 
-    pub(crate) fn readings(&self) -> impl Iterator<Item = (TaskKey, &Reading)> {
+    /// All tasks' changelogs.
+    pub fn readings(&self) -> impl Iterator<Item = (TaskKey, &Reading)> {
         self.readings.iter().map(|(task, reading)| (*task, reading))
     }
 
-    pub(crate) fn topics(&self) -> impl Iterator<Item = (&TopicPartition, &Received)> {
+    /// All topics that something was sent to, but changelogs.
+    pub fn topics(&self) -> impl Iterator<Item = (&TopicPartition, &Received)> {
         self.topics.iter()
     }
 
     /// Records have landed in the log.
-    pub(crate) fn landed(&mut self, partition: &TopicPartition, base: u64, records: &[Record]) {
+    pub(super) fn landed(&mut self, partition: &TopicPartition, base: u64, records: &[Record]) {
         for (record, offset) in records.iter().zip(base..) {
-            let verdict = match mesh::service_of_changelog(&partition.topic) {
+            let verdict = match self.topology.service_of_changelog(&partition.topic) {
                 Some(service) => self.landed_entry((service, partition.partition), offset, record),
                 None => self.landed_record(partition, record),
             };
@@ -142,13 +159,11 @@ impl Oracle {
                 _ => {}
             }
         }
-        // A sender that has lost its changelog sends other things under the same numbers, and the same things again.
-        if task.0 == 0 || !self.has_lost_changelog {
-            self.readings[&task].check_effects(body, self.has_lost_changelog)?;
-        }
+        let losses = Losses { any: self.has_lost, changelog: self.has_lost_changelog };
+        self.scenario.committed(task, &self.readings[&task], body, losses)?;
         for upto in body.published.iter().filter(|_| !self.has_lost) {
             let output = TopicPartition::new(upto.topic.clone(), upto.partition);
-            let name = format!("{}/{}", mesh::SERVICES[task.0], task.1);
+            let name = self.topology.name(task);
             let there = self.topics.get(&output).map_or(0, |received| received.dense(&name));
             if there < upto.sequence {
                 return fail("published", format!("{name} says {} are in {output}, but {there} are", upto.sequence));
@@ -164,7 +179,7 @@ impl Oracle {
         if self.has_lost_changelog {
             return Ok(());
         }
-        let Some(sender) = mesh::sender(source.task) else {
+        let Some(sender) = self.topology.task(source.task) else {
             return fail("output-certified", format!("unknown sender {}", source.task));
         };
         let output = self.readings[&sender].output(partition, source.sequence);
@@ -184,9 +199,9 @@ impl Oracle {
     /// agrees with a pure reading of what is left. There is one case in which an owner cannot notice: its changelog was cut
     /// while it lived, and by its next append the log has grown again to exactly where it was. It sees its entry land where
     /// it expected it. From that point on the task is not judged.
-    pub(crate) fn truncated(&mut self, partition: &TopicPartition, from: Offset, under_owner: bool) {
+    pub(super) fn truncated(&mut self, partition: &TopicPartition, from: Offset, under_owner: bool) {
         self.has_lost = true;
-        match mesh::service_of_changelog(&partition.topic) {
+        match self.topology.service_of_changelog(&partition.topic) {
             Some(service) => {
                 self.has_lost_changelog = true;
                 let task = (service, partition.partition);
@@ -194,12 +209,13 @@ impl Oracle {
                 if under_owner {
                     self.cut_at.insert(task, reading.last_commit());
                 }
-                self.lost.extend(reading.effects());
+                self.scenario.losing(reading);
                 reading.truncate(from.0);
             }
             None => {
-                let receiver = mesh::receiver(partition);
-                if under_owner || self.readings[&receiver].position(partition.topic.as_str()) > from.0 {
+                let receivers = self.topology.receivers(partition);
+                let has_read = |task: &TaskKey| self.readings[task].position(partition.topic.as_str()) > from.0;
+                if under_owner || receivers.iter().any(has_read) {
                     self.torn.insert(partition.clone());
                 }
                 if let Some(received) = self.topics.get_mut(partition) {
@@ -209,31 +225,41 @@ impl Oracle {
         }
     }
 
+    /// An output of a counted commit that is not in its topic yet.
+    pub(super) fn unpublished(&self) -> Option<String> {
+        for (task, reading) in self.readings() {
+            let name = self.topology.name(task);
+            for (to, sent) in reading.outputs() {
+                let there = self.topics.get(&to).map_or(0, |topic| topic.dense(&name));
+                if there < sent.len() as u64 {
+                    return Some(format!("{there} of {} outputs of {name} are in {to}", sent.len()));
+                }
+            }
+        }
+        None
+    }
+
+    /// A topic that is not read to its end yet by one who reads it.
+    pub(super) fn unread(&self) -> Option<String> {
+        for (at, topic) in self.topics() {
+            for reader in self.topology.receivers(at) {
+                let position = self.reading(reader).position(at.topic.as_str());
+                if position < topic.end_of_taken() {
+                    let name = self.topology.name(reader);
+                    return Some(format!("{at} is read to {position} of {} by {name}", topic.end_of_taken()));
+                }
+            }
+        }
+        None
+    }
+
     /// Whether a task's answers can be judged.
-    pub(crate) fn judges(&self, task: TaskKey) -> bool {
+    pub fn judges(&self, task: TaskKey) -> bool {
         !self.blind.contains(&task) && self.reading(task).is_readable()
     }
 
-    /// A caller was told that this effect has happened, with this value of the counter.
-    pub(crate) fn replied(&mut self, task: TaskKey, effect: &[u8], count: u64) {
-        if !self.judges(task) {
-            return;
-        }
-        let found = self.reading(task).row(&mesh::row(2, effect));
-        let verdict = match found {
-            Some(value) if value.get(1..).map(mesh::number) == Some(count) => Ok(()),
-            // It was acknowledged, and lost while the answer was on its way.
-            _ if self.lost.contains(&(Bytes::copy_from_slice(effect), count)) => Ok(()),
-            other => {
-                let effect = effect.escape_ascii();
-                fail("reply-certified", format!("{task:?} answered {count} for {effect}, the log says {other:?}"))
-            }
-        };
-        self.check(verdict);
-    }
-
     /// A live store wrote something; `digest` is over all rows but those of the runtime's own progress.
-    pub(crate) fn applied(&mut self, task: TaskKey, digest: u128) {
+    pub(super) fn applied(&mut self, task: TaskKey, digest: u128) {
         // An owner under which the log was cut may apply what was acknowledged just before.
         if self.cut_at.contains_key(&task) || self.reading(task).is_prefix(digest) {
             return;

@@ -7,11 +7,11 @@ use event_log::{EventLog, Offset, TopicPartition};
 use futures::FutureExt;
 use tokio::time::{Instant, sleep};
 
-use crate::mesh;
-use crate::oracle::TaskKey;
-use crate::profile::{Loss, Nemesis, PARTITIONS};
-use crate::shared::Trip;
-use crate::world::{World, all_tasks};
+use super::oracle::Oracle;
+use super::profile::{Loss, Nemesis};
+use super::shared::Trip;
+use super::world::World;
+use super::{Scenario, TaskKey};
 
 #[derive(Debug, Clone, Copy)]
 enum Blow {
@@ -24,7 +24,7 @@ enum Blow {
 }
 
 /// Does one thing after the other until the time is over.
-pub(crate) async fn run(world: Rc<World>) {
+pub(super) async fn run<S: Scenario>(world: Rc<World<S>>) {
     let nemesis = world.shared.profile.nemesis;
     let until = Instant::now() + world.shared.profile.faulty;
     let mut losses: u64 = if world.loses() { 4 } else { 0 };
@@ -45,7 +45,7 @@ pub(crate) async fn run(world: Rc<World>) {
 }
 
 /// Crashes processes that have reached the append at which they were to crash.
-pub(crate) async fn crash_on_request(world: Rc<World>) {
+pub(super) async fn crash_on_request<S: Scenario>(world: Rc<World<S>>) {
     loop {
         world.shared.crash_wanted.notified().await;
         while let Some(process) = world.shared.next_crash() {
@@ -54,7 +54,7 @@ pub(crate) async fn crash_on_request(world: Rc<World>) {
     }
 }
 
-fn draw(world: &World, nemesis: Nemesis) -> Option<Blow> {
+fn draw<S: Scenario>(world: &World<S>, nemesis: Nemesis) -> Option<Blow> {
     let weights = [
         (Blow::Crash, nemesis.crash),
         (Blow::Trip, nemesis.trip),
@@ -72,7 +72,7 @@ fn draw(world: &World, nemesis: Nemesis) -> Option<Blow> {
     })
 }
 
-fn strike(world: &Rc<World>, blow: Blow) {
+fn strike<S: Scenario>(world: &Rc<World<S>>, blow: Blow) {
     let count = world.shared.profile.processes;
     let process = world.dice(|dice| dice.index(count));
     let task = any_task(world);
@@ -116,7 +116,7 @@ fn strike(world: &Rc<World>, blow: Blow) {
 }
 
 /// The tasks of a process that is away are given to another.
-fn move_tasks(world: &Rc<World>, away: usize) {
+fn move_tasks<S: Scenario>(world: &Rc<World<S>>, away: usize) {
     let count = world.shared.profile.processes;
     for task in world.tasks_assigned_to(away) {
         let process = (away + 1 + world.dice(|dice| dice.index(count - 1))) % count;
@@ -124,17 +124,17 @@ fn move_tasks(world: &Rc<World>, away: usize) {
     }
 }
 
-fn any_task(world: &World) -> TaskKey {
-    let tasks: Vec<_> = all_tasks().collect();
+fn any_task<S: Scenario>(world: &World<S>) -> TaskKey {
+    let tasks: Vec<_> = world.shared.topology.tasks().collect();
     world.dice(|dice| dice.pick(&tasks))
 }
 
 /// The log loses a tail that it has acknowledged. Returns whether it had one that is worth losing.
-async fn lose(world: &Rc<World>) -> bool {
+async fn lose<S: Scenario>(world: &Rc<World<S>>) -> bool {
     match world.shared.profile.loss {
         Loss::None => false,
         Loss::ChangelogUnderOwner => {
-            let lost = cut(world, &changelog(any_task(world)), true);
+            let lost = cut(world, &changelog(world, any_task(world)), true);
             if lost {
                 world.shared.count("changelog cut under its owner");
             }
@@ -147,7 +147,7 @@ async fn lose(world: &Rc<World>) -> bool {
 
 /// A task is down when its changelog loses commits that its store has. Someone else goes on with what is left, and later
 /// the first comes back with what it had.
-async fn lose_while_down(world: &Rc<World>) -> bool {
+async fn lose_while_down<S: Scenario>(world: &Rc<World<S>>) -> bool {
     let count = world.shared.profile.processes;
     let other = |process: usize| (process + 1) % count;
     let is_fit = |task: &TaskKey| {
@@ -157,9 +157,9 @@ async fn lose_while_down(world: &Rc<World>) -> bool {
             && world.owner_of(*task).is_some()
             && world.shared.oracle(|oracle| oracle.reading(*task).ends_with_commit())
     };
-    let fit: Vec<TaskKey> = all_tasks().filter(is_fit).collect();
+    let fit: Vec<TaskKey> = world.shared.topology.tasks().filter(is_fit).collect();
     // Mostly where clients would be told.
-    let asked: Vec<TaskKey> = fit.iter().copied().filter(|task| task.0 == 0).collect();
+    let asked: Vec<TaskKey> = fit.iter().copied().filter(|task| task.0 == world.shared.topology.asked).collect();
     let of = if asked.is_empty() || world.dice(|dice| dice.permille(200)) { fit } else { asked };
     if of.is_empty() {
         return false;
@@ -170,7 +170,7 @@ async fn lose_while_down(world: &Rc<World>) -> bool {
         world.kill(&life);
     }
     sleep(Duration::from_millis(1)).await;
-    cut(world, &changelog(task), false);
+    cut(world, &changelog(world, task), false);
     world.shared.count("changelog cut while the task was down");
     world.rival(task, second);
     let wait = world.dice(|dice| dice.pick(&[10, 40, 300]));
@@ -179,40 +179,45 @@ async fn lose_while_down(world: &Rc<World>) -> bool {
     true
 }
 
-fn changelog(task: TaskKey) -> TopicPartition {
-    TopicPartition::new(mesh::definition(task.0).changelog(), task.1)
+fn changelog<S: Scenario>(world: &World<S>, task: TaskKey) -> TopicPartition {
+    TopicPartition::new(world.shared.topology.definitions[task.0].changelog(), task.1)
 }
 
 /// A topic loses records that its receiver has not read yet; then it goes on.
-async fn lose_unread(world: &Rc<World>) -> bool {
-    let topic = world.dice(|dice| dice.pick(&["first-out", "second-out"]));
-    let partition = world.dice(|dice| dice.below(u64::from(PARTITIONS)));
+async fn lose_unread<S: Scenario>(world: &Rc<World<S>>) -> bool {
+    let topics = world.shared.topology.internal_topics();
+    let topic = topics[world.dice(|dice| dice.index(topics.len()))].clone();
+    let partition = world.dice(|dice| dice.below(u64::from(world.shared.topology.partitions)));
     let partition = TopicPartition::new(topic, u32::try_from(partition).expect("small"));
-    let receiver = mesh::receiver(&partition);
-    for life in world.lives_of(receiver) {
+    let receivers = world.shared.topology.receivers(&partition);
+    for life in receivers.iter().flat_map(|receiver| world.lives_of(*receiver)) {
         world.kill(&life);
     }
     let wait = world.dice(|dice| dice.millis(100, 600));
     sleep(wait).await;
-    let position = world.shared.oracle(|oracle| oracle.reading(receiver).position(topic));
+    let read = |oracle: &mut Oracle<S>, receiver| oracle.reading(receiver).position(partition.topic.as_str());
+    let position = world.shared.oracle(|oracle| receivers.iter().map(|receiver| read(oracle, *receiver)).max());
+    let position = position.unwrap_or(0);
     let unread = end(world, &partition).saturating_sub(position);
     if unread > 0 {
         let lost = world.dice(|dice| dice.range(1, unread));
         let from = Offset(end(world, &partition) - lost);
         // Meanwhile it may run again, and may have read on.
-        let under_receiver = !world.lives_of(receiver).is_empty();
+        let under_receiver = receivers.iter().any(|receiver| !world.lives_of(*receiver).is_empty());
         world.shared.lose(&partition, from, under_receiver);
         world.shared.count("topic cut");
     }
-    world.start(receiver, world.assigned(receiver));
+    for receiver in receivers {
+        world.start(receiver, world.assigned(receiver));
+    }
     unread > 0
 }
 
-fn end(world: &World, partition: &TopicPartition) -> u64 {
+fn end<S: Scenario>(world: &World<S>, partition: &TopicPartition) -> u64 {
     world.shared.log.latest(partition).now_or_never().expect("at once").expect("all topics exist").0
 }
 
-fn cut(world: &World, partition: &TopicPartition, under_owner: bool) -> bool {
+fn cut<S: Scenario>(world: &World<S>, partition: &TopicPartition, under_owner: bool) -> bool {
     let end = end(world, partition);
     let most = if world.dice(|dice| dice.permille(600)) { 1 } else { 4 };
     let begin = world.shared.log.earliest(partition).now_or_never().expect("at once").expect("all topics exist").0;

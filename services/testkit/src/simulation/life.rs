@@ -23,13 +23,13 @@ enum State {
 
 /// The outside's grip on a life.
 #[derive(Debug)]
-pub(crate) struct Grip {
+pub(super) struct Grip {
     inner: Mutex<(State, Option<Waker>)>,
 }
 
 /// How a life ended.
 #[derive(Debug)]
-pub(crate) enum End {
+pub(super) enum End {
     Killed,
     Spins,
     Of(Result<(), TaskError>),
@@ -46,15 +46,15 @@ impl Grip {
         }
     }
 
-    pub(crate) fn freeze(&self) {
+    pub(super) fn freeze(&self) {
         self.set(State::Frozen);
     }
 
-    pub(crate) fn thaw(&self) {
+    pub(super) fn thaw(&self) {
         self.set(State::Running);
     }
 
-    pub(crate) fn kill(&self) {
+    pub(super) fn kill(&self) {
         self.set(State::Killed);
     }
 
@@ -65,7 +65,7 @@ impl Grip {
     }
 }
 
-pub(crate) struct Life {
+pub(super) struct Life {
     task: Option<LocalBoxFuture<'static, Result<(), TaskError>>>,
     grip: Arc<Grip>,
     polled_at: Instant,
@@ -73,7 +73,7 @@ pub(crate) struct Life {
 }
 
 impl Life {
-    pub(crate) fn new(task: impl Future<Output = Result<(), TaskError>> + 'static) -> (Self, Arc<Grip>) {
+    pub(super) fn new(task: impl Future<Output = Result<(), TaskError>> + 'static) -> (Self, Arc<Grip>) {
         let grip = Arc::new(Grip { inner: Mutex::new((State::Running, None)) });
         let life = Self { task: Some(Box::pin(task)), grip: grip.clone(), polled_at: Instant::now(), polls: 0 };
         (life, grip)
@@ -107,13 +107,13 @@ impl Future for Life {
 
 /// The clock of one process: all run equally fast, none is right.
 #[derive(Debug)]
-pub(crate) struct SkewedClock {
+pub(super) struct SkewedClock {
     begin: Instant,
     skew_ms: i64,
 }
 
 impl SkewedClock {
-    pub(crate) fn new(skew_ms: i64) -> Self {
+    pub(super) fn new(skew_ms: i64) -> Self {
         Self { begin: Instant::now(), skew_ms }
     }
 }
