@@ -12,6 +12,7 @@ mod fulfilment;
 mod history;
 mod inputs;
 mod instances;
+mod kafka;
 mod kills;
 mod lists;
 mod notifications;

@@ -22,7 +22,12 @@ pub(crate) struct Process {
 impl Process {
     /// Starts `ordermesh dev` on a free port and waits until it listens.
     pub(crate) fn start(data: &Path, flags: &[&str]) -> Self {
-        let mut child = command(data, flags).stdout(Stdio::piped()).spawn().unwrap();
+        Self::run(command(data, flags))
+    }
+
+    /// Starts something that listens, and waits until it does.
+    pub(crate) fn run(mut command: Command) -> Self {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let out = child.stdout.take().map(BufReader::new);
         let mut process = Self { child, out, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
         process.address = process.announced();
@@ -52,6 +57,18 @@ impl Process {
         line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1_024
     }
 
+    /// Stops it in its tracks, and lets it go on.
+    pub(crate) fn freeze(&self, freeze: bool) {
+        kill_process(Pid::from_child(&self.child), if freeze { Signal::STOP } else { Signal::CONT }).unwrap();
+    }
+
+    /// How it ended by itself, and what it said since it listened.
+    pub(crate) fn end(mut self) -> (ExitStatus, String) {
+        let mut said = String::new();
+        self.out.take().unwrap().read_to_string(&mut said).unwrap();
+        (ended(&mut self.child), said)
+    }
+
     /// Kills it as a power cut would: it gets to do nothing more.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
@@ -59,11 +76,9 @@ impl Process {
     }
 
     /// Asks it to stop, and returns how it ended and what it said since it listened.
-    pub(crate) fn terminate(mut self) -> (ExitStatus, String) {
+    pub(crate) fn terminate(self) -> (ExitStatus, String) {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
-        let mut said = String::new();
-        self.out.take().unwrap().read_to_string(&mut said).unwrap();
-        (ended(&mut self.child), said)
+        self.end()
     }
 }
 
@@ -79,7 +94,6 @@ impl Drop for Process {
 pub(crate) fn command(data: &Path, flags: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ordermesh"));
     command.args(["dev", "--listen", "127.0.0.1:0", "--sync", "os", "--workshop", "0", "--data"]).arg(data).args(flags);
-    command.stdin(Stdio::null());
     command
 }
 

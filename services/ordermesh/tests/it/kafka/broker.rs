@@ -1,0 +1,70 @@
+//! Acceptance case 27: the broker dies and comes back, and the mesh goes on by itself.
+
+use std::time::{Duration, Instant};
+
+use proto::orders::v1::{OrderState, WaitFor};
+use tonic::Code;
+
+use super::{Cluster, GATEWAY, unique};
+use crate::shop::{PATIENCE, Shop, named, order};
+
+/// How long a mesh may take to work again once its broker answers.
+const RECOVERY_MAX: Duration = Duration::from_secs(30);
+/// Orders of a phase.
+const ORDERS: usize = 10;
+
+/// Orders until it is judged, as a client does who repeats what was refused for the moment.
+async fn insist(shop: &Shop, product: &str) -> String {
+    let (order_id, customer) = (unique("o"), unique("c"));
+    let begin = Instant::now();
+    loop {
+        let wanted = named(&order_id, order(&customer, &[(product, 1)]));
+        let judged = async {
+            shop.create_as(wanted, &order_id).await?;
+            shop.wait(&order_id, WaitFor::Validated).await
+        };
+        match judged.await {
+            Ok(judged) => {
+                assert!(matches!(judged.state(), OrderState::Validated | OrderState::Shipped), "{judged:?}");
+                return order_id;
+            }
+            Err(status) => {
+                let is_for_now = matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded);
+                assert!(is_for_now && begin.elapsed() < PATIENCE, "{status:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs ORDERMESH_TEST_KAFKA_DIR, a Kafka broker (tools/kafka.sh)"]
+async fn a_mesh_goes_on_by_itself_when_its_broker_is_killed_or_stands_still_and_comes_back() {
+    let cluster = Cluster::start().await;
+    let (shop, product) = (cluster.shop(GATEWAY), unique("jumper"));
+    shop.stock(&product, 1_000).await;
+    let mut orders = Vec::new();
+    for (harm, repair) in [("kill", "restart"), ("pause", "resume")] {
+        for _ in 0..ORDERS {
+            orders.push(insist(&shop, &product).await);
+        }
+        cluster.broker().node(harm).await;
+        // Somebody orders while there is no broker: he waits, or is told to come back, and is served in the end.
+        let waiting = {
+            let (shop, product) = (shop.clone(), product.clone());
+            tokio::spawn(async move { insist(&shop, &product).await })
+        };
+        let down = tokio::time::sleep(Duration::from_secs(4));
+        down.await;
+        cluster.broker().node(repair).await;
+        let back = Instant::now();
+        orders.push(waiting.await.unwrap());
+        println!("{harm}: served again {:?} after the broker was back", back.elapsed());
+        assert!(back.elapsed() < RECOVERY_MAX, "it took {:?}", back.elapsed());
+    }
+    for order_id in &orders {
+        assert_eq!(shop.wait(order_id, WaitFor::Shipped).await.unwrap().state(), OrderState::Shipped);
+    }
+    let left = 1_000 - i64::try_from(orders.len()).unwrap();
+    crate::shop::eventually("the stock", async || (shop.pieces(&product).await == (left, 0, left)).then_some(())).await;
+    cluster.settled().await;
+}

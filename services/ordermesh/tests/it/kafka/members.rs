@@ -1,0 +1,64 @@
+//! Instances come and go, and no client notices.
+
+use std::time::Duration;
+
+use super::load::Load;
+use super::{Cluster, GATEWAY, NAMES};
+
+/// The longest that an order may take while its partition moves, on a machine with other things to do.
+const MOVE_MAX: Duration = Duration::from_secs(15);
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs ORDERMESH_TEST_KAFKA_DIR, a Kafka broker (tools/kafka.sh)"]
+async fn no_call_fails_while_one_instance_becomes_three_and_then_two() {
+    let mut cluster = Cluster::empty(&[]).await;
+    cluster.add(&["a", GATEWAY]).await;
+    cluster.settled().await;
+    let load = Load::start(&[GATEWAY; 4].map(|name| cluster.shop(name))).await;
+    load.goes_on().await;
+    cluster.add(&["b", "c"]).await;
+    cluster.settled().await;
+    load.goes_on().await;
+    cluster.stop("a").await;
+    cluster.settled().await;
+    load.goes_on().await;
+    let ordered = load.end().await;
+    println!("{} orders, longest {:?}", ordered.orders.len(), ordered.longest);
+    assert!(ordered.longest < MOVE_MAX, "an order took {:?}", ordered.longest);
+    ordered.is_booked(&cluster.shop(GATEWAY)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs ORDERMESH_TEST_KAFKA_DIR, a Kafka broker (tools/kafka.sh)"]
+async fn no_call_fails_while_all_instances_are_restarted_one_after_the_other() {
+    let mut cluster = Cluster::start().await;
+    let load = Load::start(&[GATEWAY; 4].map(|name| cluster.shop(name))).await;
+    for name in NAMES {
+        load.goes_on().await;
+        cluster.stop(name).await;
+        cluster.add(&[name]).await;
+        cluster.settled().await;
+    }
+    load.goes_on().await;
+    let ordered = load.end().await;
+    println!("{} orders, longest {:?}", ordered.orders.len(), ordered.longest);
+    assert!(ordered.longest < MOVE_MAX, "an order took {:?}", ordered.longest);
+    ordered.is_booked(&cluster.shop("b")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs ORDERMESH_TEST_KAFKA_DIR, a Kafka broker (tools/kafka.sh)"]
+async fn of_two_processes_with_one_name_the_earlier_one_stops() {
+    let mut cluster = Cluster::empty(&[]).await;
+    cluster.add(&["a", "b"]).await;
+    cluster.settled().await;
+    let mut second = cluster.command("a");
+    second.arg("--data").arg(cluster.data("another"));
+    let second = tokio::task::spawn_blocking(move || crate::process::Process::run(second)).await.unwrap();
+    assert_eq!(cluster.ended("a").await.code(), Some(1));
+    // Whoever has the name now is one of the mesh, beside b.
+    let shop = crate::shop::Shop::new(second.channel());
+    let load = Load::start(&[shop.clone(), cluster.shop("b")]).await;
+    load.goes_on().await;
+    load.end().await.is_booked(&shop).await;
+}
