@@ -22,13 +22,20 @@ pub use grpc::Catalog;
 
 /// Name of the service: its tasks, its role and its changelog are called after it.
 pub const SERVICE: &str = "catalog";
-/// Topics that it writes.
-pub const TOPICS: [&str; 4] = [topics::AUTHORS, topics::BOOKS, topics::BOOK_CARDS, topics::BOOKS_BY_AUTHOR];
+/// Topics that it writes, each with the message that its values are.
+pub const TOPICS: [(&str, &str); 4] = [
+    (topics::AUTHORS, "ordermesh.catalog.v1.AuthorEvent"),
+    (topics::BOOKS, "ordermesh.catalog.v1.BookEvent"),
+    (topics::BOOK_CARDS, "ordermesh.catalog.v1.BookCardEvent"),
+    (topics::BOOKS_BY_AUTHOR, "ordermesh.catalog.v1.AuthorBook"),
+];
 
 /// What a catalog task does.
 #[must_use]
 pub fn definition(config: &Config) -> Definition {
-    let definition = TOPICS.iter().fold(Definition::new(SERVICE), |definition, topic| definition.output(topic));
+    let definition = TOPICS
+        .iter()
+        .fold(Definition::new(SERVICE), |definition, (topic, message)| definition.output_of(topic, message));
     let definition = stores::ALL.iter().fold(definition, |definition, store| definition.store(*store));
     let definition = processors::authors::register(definition, config);
     let definition = processors::books::register(definition, config);

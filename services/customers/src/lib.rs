@@ -22,13 +22,19 @@ pub use grpc::Customers;
 
 /// Name of the service: its tasks, its role and its changelog are called after it.
 pub const SERVICE: &str = "customers";
-/// Topics that it writes.
-pub const TOPICS: [&str; 3] = [topics::CUSTOMERS, topics::CREDIT_VERDICTS, topics::GREETINGS];
+/// Topics that it writes, each with the message that its values are.
+pub const TOPICS: [(&str, &str); 3] = [
+    (topics::CUSTOMERS, "ordermesh.customers.v1.CustomerEvent"),
+    (topics::CREDIT_VERDICTS, "ordermesh.validation.v1.Verdict"),
+    (topics::GREETINGS, "ordermesh.customers.v1.GreetingSent"),
+];
 
 /// What a customers task does.
 #[must_use]
 pub fn definition(_config: &Config) -> Definition {
-    let definition = TOPICS.iter().fold(Definition::new(SERVICE), |definition, topic| definition.output(topic));
+    let definition = TOPICS
+        .iter()
+        .fold(Definition::new(SERVICE), |definition, (topic, message)| definition.output_of(topic, message));
     let definition = stores::ALL.iter().fold(definition, |definition, store| definition.store(*store));
     let definition = processors::commands::register(definition);
     let definition = processors::greet::register(definition);

@@ -20,13 +20,18 @@ pub use grpc::Inventory;
 
 /// Name of the service: its tasks, its role and its changelog are called after it.
 pub const SERVICE: &str = "inventory";
-/// Topics that it writes.
-pub const TOPICS: [&str; 2] = [topics::PRODUCTS, topics::INVENTORY_VERDICTS];
+/// Topics that it writes, each with the message that its values are.
+pub const TOPICS: [(&str, &str); 2] = [
+    (topics::PRODUCTS, "ordermesh.inventory.v1.ProductEvent"),
+    (topics::INVENTORY_VERDICTS, "ordermesh.validation.v1.Verdict"),
+];
 
 /// What an inventory task does.
 #[must_use]
 pub fn definition(config: &Config) -> Definition {
-    let definition = TOPICS.iter().fold(Definition::new(SERVICE), |definition, topic| definition.output(topic));
+    let definition = TOPICS
+        .iter()
+        .fold(Definition::new(SERVICE), |definition, (topic, message)| definition.output_of(topic, message));
     let definition = stores::ALL.iter().fold(definition, |definition, store| definition.store(*store));
     let definition = processors::commands::register(definition);
     let definition = processors::requests::register(definition);

@@ -21,13 +21,15 @@ pub use grpc::Manufacturing;
 
 /// Name of the service: its tasks, its role and its changelog are called after it.
 pub const SERVICE: &str = "manufacturing";
-/// Topics that it writes.
-pub const TOPICS: [&str; 1] = [topics::MANUFACTURED];
+/// Topics that it writes, each with the message that its values are.
+pub const TOPICS: [(&str, &str); 1] = [(topics::MANUFACTURED, "ordermesh.manufacturing.v1.ManufacturingEvent")];
 
 /// What a manufacturing task does.
 #[must_use]
 pub fn definition(config: &Config) -> Definition {
-    let definition = TOPICS.iter().fold(Definition::new(SERVICE), |definition, topic| definition.output(topic));
+    let definition = TOPICS
+        .iter()
+        .fold(Definition::new(SERVICE), |definition, (topic, message)| definition.output_of(topic, message));
     let definition = stores::ALL.iter().fold(definition, |definition, store| definition.store(*store));
     let definition = processors::orders::register(definition, config);
     let definition = processors::reports::register(definition, config);

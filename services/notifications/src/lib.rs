@@ -27,14 +27,20 @@ pub use grpc::Notifications;
 
 /// Name of the service: its tasks, its role and its changelog are called after it.
 pub const SERVICE: &str = "notifications";
-/// Topics that it writes.
-pub const TOPICS: [&str; 4] =
-    [topics::ORDERS_PLATINUM, topics::ORDERS_GOLD, topics::ORDERS_SILVER, topics::ORDERS_BRONZE];
+/// Topics that it writes, each with the message that its values are.
+pub const TOPICS: [(&str, &str); 4] = [
+    (topics::ORDERS_PLATINUM, "ordermesh.notifications.v1.EnrichedOrder"),
+    (topics::ORDERS_GOLD, "ordermesh.notifications.v1.EnrichedOrder"),
+    (topics::ORDERS_SILVER, "ordermesh.notifications.v1.EnrichedOrder"),
+    (topics::ORDERS_BRONZE, "ordermesh.notifications.v1.EnrichedOrder"),
+];
 
 /// What a notifications task does.
 #[must_use]
 pub fn definition(config: &Config) -> Definition {
-    let definition = TOPICS.iter().fold(Definition::new(SERVICE), |definition, topic| definition.output(topic));
+    let definition = TOPICS
+        .iter()
+        .fold(Definition::new(SERVICE), |definition, (topic, message)| definition.output_of(topic, message));
     let definition = stores::ALL.iter().fold(definition, |definition, store| definition.store(*store));
     let definition = processors::orders::register(definition, config);
     let definition = processors::payments::register(definition, config);

@@ -25,17 +25,21 @@ pub use grpc::Orders;
 /// Name of the service: its tasks, its role and its changelog are called after it.
 pub const SERVICE: &str = "orders";
 
-/// Topics that orders writes.
-pub const TOPICS: [&str; 4] =
-    [topics::ORDERS, topics::ORDERS_BY_CUSTOMER, topics::ORDER_CHANGES_BY_CUSTOMER, topics::STOCK_REQUESTS];
+/// Topics that orders writes, each with the message that its values are.
+pub const TOPICS: [(&str, &str); 4] = [
+    (topics::ORDERS, "ordermesh.orders.v1.OrderEvent"),
+    (topics::ORDERS_BY_CUSTOMER, "ordermesh.orders.v1.OrderPlaced"),
+    (topics::ORDER_CHANGES_BY_CUSTOMER, "ordermesh.orders.v1.CustomerOrderChanged"),
+    (topics::STOCK_REQUESTS, "ordermesh.orders.v1.StockRequest"),
+];
 
 /// What an orders task does.
 #[must_use]
 pub fn definition(_config: &Config) -> Definition {
     let mut definition =
         Definition::new(SERVICE).store(stores::ORDERS).store(stores::BY_CUSTOMER).store(stores::BY_STATE);
-    for topic in TOPICS {
-        definition = definition.output(topic);
+    for (topic, message) in TOPICS {
+        definition = definition.output_of(topic, message);
     }
     definition = processors::create::register(definition);
     definition = processors::cancel::register(definition);

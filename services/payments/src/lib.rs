@@ -20,13 +20,18 @@ pub use grpc::Payments;
 
 /// Name of the service: its tasks, its role and its changelog are called after it.
 pub const SERVICE: &str = "payments";
-/// Topics that it writes.
-pub const TOPICS: [&str; 2] = [topics::PAYMENTS, topics::ORDER_PAYMENTS];
+/// Topics that it writes, each with the message that its values are.
+pub const TOPICS: [(&str, &str); 2] = [
+    (topics::PAYMENTS, "ordermesh.payments.v1.PaymentEvent"),
+    (topics::ORDER_PAYMENTS, "ordermesh.payments.v1.OrderPaid"),
+];
 
 /// What a payments task does.
 #[must_use]
 pub fn definition(config: &Config) -> Definition {
-    let definition = TOPICS.iter().fold(Definition::new(SERVICE), |definition, topic| definition.output(topic));
+    let definition = TOPICS
+        .iter()
+        .fold(Definition::new(SERVICE), |definition, (topic, message)| definition.output_of(topic, message));
     let definition = definition.store(stores::ACCOUNTS);
     let definition = processors::orders::register(definition);
     processors::commands::register(definition, config)

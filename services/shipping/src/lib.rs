@@ -22,13 +22,15 @@ pub use grpc::Shipping;
 
 /// Name of the service: its tasks, its role and its changelog are called after it.
 pub const SERVICE: &str = "shipping";
-/// Topics that it writes.
-pub const TOPICS: [&str; 1] = [topics::SHIPMENTS];
+/// Topics that it writes, each with the message that its values are.
+pub const TOPICS: [(&str, &str); 1] = [(topics::SHIPMENTS, "ordermesh.shipping.v1.ShipmentEvent")];
 
 /// What a shipping task does. Nothing of it can be chosen yet; every service has the same shape.
 #[must_use]
 pub fn definition(_config: &Config) -> Definition {
-    let definition = TOPICS.iter().fold(Definition::new(SERVICE), |definition, topic| definition.output(topic));
+    let definition = TOPICS
+        .iter()
+        .fold(Definition::new(SERVICE), |definition, (topic, message)| definition.output_of(topic, message));
     let definition = stores::ALL.iter().fold(definition, |definition, store| definition.store(*store));
     let definition = processors::orders::register(definition);
     processors::manufactured::register(definition)

@@ -22,16 +22,19 @@ pub use grpc::Validations;
 /// Name of the service: its tasks, its role and its changelog are called after it.
 pub const SERVICE: &str = "validation";
 
-/// Topics that validation writes.
-pub const TOPICS: [&str; 2] = [topics::ORDER_VERDICTS, topics::ORDER_VALIDATIONS];
+/// Topics that validation writes, each with the message that its values are.
+pub const TOPICS: [(&str, &str); 2] = [
+    (topics::ORDER_VERDICTS, "ordermesh.validation.v1.Verdict"),
+    (topics::ORDER_VALIDATIONS, "ordermesh.validation.v1.ValidationEvent"),
+];
 
 /// What a validation task does.
 #[must_use]
 pub fn definition(config: &Config) -> Definition {
     let mut definition =
         stores::ALL.iter().fold(Definition::new(SERVICE), |definition, store| definition.store(*store));
-    for topic in TOPICS {
-        definition = definition.output(topic);
+    for (topic, message) in TOPICS {
+        definition = definition.output_of(topic, message);
     }
     definition = processors::aggregate::register(definition, config);
     definition = processors::fraud::register(definition, config);
