@@ -140,6 +140,7 @@ fn gateway(backend: Uri) -> Peer {
             descriptors: proto::FILE_DESCRIPTOR_SET,
             owners: Arc::new(OneUpstream(upstream)),
             operations: LocalOwner::new(tower::service_fn(answer)),
+            tokens: None,
             draining: CancellationToken::new(),
         };
         server().serve(listener, Gateway::new(setup).unwrap(), CancellationToken::new()).await;

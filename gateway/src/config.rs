@@ -1,5 +1,6 @@
 //! Limits of the gateway.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,8 @@ pub struct Config {
     pub page_bytes_max: usize,
     /// Connections to one other instance.
     pub connections_per_upstream: usize,
+    /// File of the bearer tokens that callers must have one of. Nobody needs one when absent.
+    pub tokens_file: Option<PathBuf>,
 }
 
 impl Default for Config {
@@ -41,6 +44,7 @@ impl Default for Config {
             retry_percent: 10,
             page_bytes_max: 3 * 1024 * 1024,
             connections_per_upstream: 2,
+            tokens_file: None,
         }
     }
 }

@@ -7,6 +7,7 @@
 mod config;
 mod deadline;
 mod forward;
+mod guard;
 mod key;
 mod list;
 mod message;

@@ -9,13 +9,14 @@ use std::task::{Context, Poll};
 
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
-use service_host::{Problem, headers};
+use service_host::{AccessTokens, Problem, headers};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
 
 use crate::deadline::Deadline;
 use crate::forward::{Forward, Outgoing};
+use crate::guard::Guard;
 use crate::key::{key_path, route};
 use crate::message::{Memory, Message, UNSUPPORTED_COMPRESSION, framed};
 use crate::scan::find;
@@ -27,7 +28,11 @@ const OPERATIONS: &str = "/grpc.";
 
 /// The client-facing edge. Cheap to clone; every connection gets a clone.
 #[derive(Clone)]
-pub struct Gateway(Arc<Shared>);
+pub struct Gateway {
+    shared: Arc<Shared>,
+    /// Without one everybody may do everything.
+    guard: Option<Guard>,
+}
 
 struct Shared {
     table: Arc<Table>,
@@ -53,6 +58,8 @@ pub struct Setup<'a> {
     pub owners: Arc<dyn Owners>,
     /// Answers gRPC's own services: health and reflection.
     pub operations: LocalOwner,
+    /// Tokens that callers must have one of; none are needed when absent.
+    pub tokens: Option<AccessTokens>,
     /// Cancelled when the process begins to drain.
     pub draining: CancellationToken,
 }
@@ -63,9 +70,9 @@ impl Gateway {
     /// # Errors
     /// A method is not annotated as it must be, or the configuration makes no sense.
     pub fn new(setup: Setup<'_>) -> Result<Self, StartError> {
-        let Setup { config, message_bytes_max, descriptors, owners, operations, draining } = setup;
+        let Setup { config, message_bytes_max, descriptors, owners, operations, tokens, draining } = setup;
         config.check(message_bytes_max).map_err(StartError::Config)?;
-        Ok(Self(Arc::new(Shared {
+        let shared = Shared {
             table: Arc::new(Table::new(descriptors)?),
             forward: Arc::new(Forward::new(owners, &config)),
             operations,
@@ -73,18 +80,25 @@ impl Gateway {
             message_bytes_max,
             draining,
             config,
-        })))
+        };
+        Ok(Self { shared: Arc::new(shared), guard: tokens.map(Guard::new) })
+    }
+
+    /// The same for this process itself, which needs no token to call its own mesh.
+    #[must_use]
+    pub fn unguarded(&self) -> Self {
+        Self { shared: self.shared.clone(), guard: None }
     }
 
     /// The methods of the public API, as they are called: `/ordermesh.orders.v1.OrderService/GetOrder`.
     pub fn methods(&self) -> impl Iterator<Item = &str> {
-        self.0.table.methods().map(|method| method.uri.path())
+        self.shared.table.methods().map(|method| method.uri.path())
     }
 }
 
 impl fmt::Debug for Gateway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gateway").field("forward", &self.0.forward).finish_non_exhaustive()
+        f.debug_struct("Gateway").field("forward", &self.shared.forward).finish_non_exhaustive()
     }
 }
 
@@ -98,22 +112,31 @@ impl tower::Service<Request<Body>> for Gateway {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let shared = self.0.clone();
-        Box::pin(async move { Ok(shared.answer(request).await) })
+        let Self { shared, guard } = self.clone();
+        Box::pin(async move { Ok(shared.answer(guard.as_ref(), request).await) })
     }
 }
 
 impl Shared {
-    async fn answer(&self, request: Request<Body>) -> Response<Body> {
+    async fn answer(&self, guard: Option<&Guard>, request: Request<Body>) -> Response<Body> {
         if !is_grpc(request.headers()) {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
             return response;
         }
         let path = request.uri().path();
-        let Some(method) = self.table.get(path) else {
+        let method = self.table.get(path);
+        if let Some(guard) = guard
+            && let Err(refused) = guard.admit(request.headers(), path, method)
+        {
+            return refused.into_http();
+        }
+        let Some(method) = method else {
             if path.starts_with(OPERATIONS) {
                 return self.operations.call(request).await;
+            }
+            if self.table.is_internal(path) {
+                return Problem::internal_method(path).into_http();
             }
             return Problem::unknown_method(path).into_http();
         };
@@ -207,11 +230,12 @@ fn is_grpc(headers: &HeaderMap) -> bool {
         || content_type.starts_with(b"application/grpc;")
 }
 
-/// What an owner gets of the caller's headers.
+/// What an owner gets of the caller's headers. Who calls was checked here, so that tokens go no further.
 fn passed_on(mut headers: HeaderMap) -> HeaderMap {
-    for internal in [headers::GENERATED_KEY, headers::PARTITION] {
+    for internal in [headers::GENERATED_KEY, headers::PARTITION, headers::PEER_SECRET] {
         headers.remove(internal);
     }
+    headers.remove(header::AUTHORIZATION);
     headers.remove(header::CONTENT_LENGTH);
     headers
 }

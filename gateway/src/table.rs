@@ -1,7 +1,7 @@
 //! The methods of the public API with what the gateway has to know of each, read from the descriptors at start: what is
 //! not annotated is refused then, not when the first caller comes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use http::Uri;
@@ -11,6 +11,8 @@ use prost_reflect::{
     Cardinality, DescriptorPool, DynamicMessage, ExtensionDescriptor, Kind, MessageDescriptor, MethodDescriptor,
     ServiceDescriptor,
 };
+
+use service_host::access::Role;
 
 use crate::StartError;
 
@@ -78,6 +80,8 @@ pub(crate) struct Method {
     /// Repeating it changes nothing.
     pub(crate) no_side_effects: bool,
     pub(crate) server_streaming: bool,
+    /// What a caller must be allowed to.
+    pub(crate) needed: Role,
     pub(crate) retries: Counter,
 }
 
@@ -89,7 +93,14 @@ impl fmt::Debug for Method {
 
 /// All methods by path.
 #[derive(Debug)]
-pub(crate) struct Table(HashMap<String, Method>);
+pub(crate) struct Table {
+    methods: HashMap<String, Method>,
+    /// Services that instances have for each other.
+    internal: HashSet<String>,
+}
+
+/// Where the services stand that are about the mesh itself, not about what is traded on it.
+const OF_THE_MESH: &str = "ordermesh.mesh.";
 
 impl Table {
     /// Reads a serialised `FileDescriptorSet` with its options.
@@ -103,20 +114,28 @@ impl Table {
         let internal = extension(&pool, "ordermesh.options.v1.internal")?;
         let is_public =
             |service: &ServiceDescriptor| service.options().get_extension(&internal).as_bool() != Some(true);
+        let internal_services = pool.services().filter(|service| !is_public(service));
+        let internal_services = internal_services.map(|service| service.full_name().to_owned()).collect();
         let methods = pool.services().filter(is_public).flat_map(|service| service.methods().collect::<Vec<_>>());
         let methods = methods.map(|method| {
             let method = annotations.method(&method)?;
             Ok((method.uri.path().to_owned(), method))
         });
-        methods.collect::<Result<_, _>>().map(Self)
+        Ok(Self { methods: methods.collect::<Result<_, _>>()?, internal: internal_services })
     }
 
     pub(crate) fn get(&self, path: &str) -> Option<&Method> {
-        self.0.get(path)
+        self.methods.get(path)
+    }
+
+    /// Whether a path is of a service that instances have for each other.
+    pub(crate) fn is_internal(&self, path: &str) -> bool {
+        let service = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+        self.internal.contains(service)
     }
 
     pub(crate) fn methods(&self) -> impl Iterator<Item = &Method> {
-        self.0.values()
+        self.methods.values()
     }
 }
 
@@ -167,12 +186,19 @@ impl Annotations {
             _ => return Err(refuse("it needs one of key, all_partitions and this_instance")),
         };
         let level = method.method_descriptor_proto().options.as_ref().map(|options| options.idempotency_level());
+        let no_side_effects = level == Some(IdempotencyLevel::NoSideEffects);
+        let needed = match method.parent_service().package_name().starts_with(OF_THE_MESH) {
+            _ if no_side_effects => Role::Read,
+            true => Role::Operate,
+            false => Role::Write,
+        };
         Ok(Method {
             role,
+            needed,
             routing,
             request_id: request.get_field_by_name("request_id").map(|field| field.number()),
             consistency: request.get_field_by_name("consistency").map(|field| field.number()),
-            no_side_effects: level == Some(IdempotencyLevel::NoSideEffects),
+            no_side_effects,
             server_streaming: method.is_server_streaming(),
             retries: metrics::counter!(RETRIES, "method" => path.trim_start_matches('/').to_owned()),
             uri: Uri::try_from(&path).map_err(|_| refuse("its name cannot be a path"))?,
@@ -276,6 +302,25 @@ mod tests {
     fn what_instances_tell_each_other_is_not_for_clients() {
         let table = Table::new(proto::FILE_DESCRIPTOR_SET).unwrap();
         assert!(table.get("/ordermesh.mesh.v1.PeerService/Heartbeat").is_none());
+        assert!(table.is_internal("/ordermesh.mesh.v1.PeerService/Heartbeat"));
+        assert!(!table.is_internal("/ordermesh.orders.v1.OrderService/GetOrder"));
+    }
+
+    #[test]
+    fn a_role_is_needed_by_what_a_method_changes() {
+        let table = Table::new(proto::FILE_DESCRIPTOR_SET).unwrap();
+        for method in table.methods() {
+            let (path, name) = (method.uri.path(), method.uri.path().rsplit('/').next().unwrap());
+            let reads = ["Get", "List", "Watch"].iter().any(|verb| name.starts_with(verb));
+            let expected = match reads {
+                true => Role::Read,
+                false if path.starts_with("/ordermesh.mesh.v1.") => Role::Operate,
+                false => Role::Write,
+            };
+            assert_eq!(method.needed, expected, "{path}");
+        }
+        let replay = table.get("/ordermesh.mesh.v1.DeadLetterService/ReplayDeadLetter").unwrap();
+        assert_eq!(replay.needed, Role::Operate);
     }
 
     #[test]

@@ -10,9 +10,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body::{Frame, SizeHint};
-use service_host::{AddressError, Dialer, Problem};
+use service_host::{AddressError, Dialer, PeerChannel, Problem};
 use tonic::body::Body;
-use tonic::transport::Channel;
 use tonic::{ConnectError, Status};
 use tower::ServiceExt;
 
@@ -24,7 +23,7 @@ pub struct Upstream {
 }
 
 struct Connection {
-    channel: Channel,
+    channel: PeerChannel,
     calls: Arc<AtomicUsize>,
 }
 

@@ -15,7 +15,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use prost::Message;
 use service_host::config::{LimitsConfig, ListenConfig};
-use service_host::{Dialer, Problem, Server};
+use service_host::{AccessTokens, Dialer, Problem, Server};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -194,6 +194,10 @@ impl Fixture {
     }
 
     pub(crate) async fn with(owner: Owner, config: Config) -> Self {
+        Self::guarded(owner, config, None).await
+    }
+
+    pub(crate) async fn guarded(owner: Owner, config: Config, tokens: Option<AccessTokens>) -> Self {
         let owners = OneOwner::new(owner);
         let draining = CancellationToken::new();
         let operations = Scripted::answering(&());
@@ -204,6 +208,7 @@ impl Fixture {
             descriptors: proto::FILE_DESCRIPTOR_SET,
             owners: owners.clone(),
             operations,
+            tokens,
             draining: draining.clone(),
         };
         let address = serve(Gateway::new(setup).unwrap()).await;

@@ -1,5 +1,7 @@
 //! The command line.
 
+mod security;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -8,6 +10,8 @@ use ordermesh::{Config, Sync};
 use service_host::config::{ConfigError, LogFormat, Overrides, load};
 use validation::RequiredCheck;
 
+use crate::cli::security::{PeerFlags, SecurityFlags};
+use crate::connect::{TlsFlags, TokenFlags};
 use crate::health::Probe;
 use crate::producers::Producer;
 
@@ -51,6 +55,10 @@ pub(crate) enum Command {
         /// Shows it again after every change
         #[arg(long)]
         watch: bool,
+        #[command(flatten)]
+        tls: TlsFlags,
+        #[command(flatten)]
+        token: TokenFlags,
     },
     /// Prints the configuration that `dev` would use, with secrets masked.
     Config {
@@ -81,9 +89,11 @@ pub(crate) struct Settings {
     /// Address for gRPC; port 0 takes a free one [default: 127.0.0.1:50051]
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
-    /// Listens elsewhere than on loopback, without encryption and for everybody
+    /// Listens elsewhere than on loopback although nothing is encrypted there
     #[arg(long)]
     insecure: bool,
+    #[command(flatten)]
+    security: SecurityFlags,
     /// Directory of all data [default: ./ordermesh-data]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -154,6 +164,8 @@ pub(crate) struct Joining {
     /// Where this instance listens for the others; port 0 takes a free one [default: 127.0.0.1:0]
     #[arg(long, value_name = "ADDR")]
     peers: Option<SocketAddr>,
+    #[command(flatten)]
+    security: PeerFlags,
     /// Zone of this instance; standbys are in another one than their owner where there is one
     #[arg(long, value_name = "NAME")]
     zone: Option<String>,
@@ -203,6 +215,7 @@ impl Settings {
             .set("validation.required_checks", self.checks.as_deref().map(required))
             .set("broker.sync", self.sync.map(Sync::from))
             .set("log.format", self.log_format.map(LogFormat::from));
+        let overrides = joining.security.apply(self.security.apply(overrides));
         let config: Config = load(self.config.as_deref(), &overrides)?;
         config.check().map_err(LoadError::Senseless)?;
         Ok(config)

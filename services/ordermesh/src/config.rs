@@ -81,7 +81,7 @@ pub struct MeshConfig {
     pub zone: String,
     /// Standbys of each task.
     pub standbys: usize,
-    /// Listens elsewhere than on loopback although nothing is encrypted and nobody has to prove who he is.
+    /// Listens elsewhere than on loopback although nothing is encrypted there.
     pub insecure: bool,
 }
 
@@ -266,13 +266,7 @@ impl Config {
             return Err(format!("mesh.roles has {role:?}; there are {}", known.join(", ")));
         }
         self.peers.check()?;
-        for (name, address) in [("listen.address", self.listen.address), ("peers.listen", self.peers.listen)] {
-            if !self.mesh.insecure && !address.ip().is_loopback() {
-                return Err(format!(
-                    "{name} is {address}, where others could read and change everything: listen on loopback, or say --insecure"
-                ));
-            }
-        }
+        crate::security::check(self)?;
         within("tasks.threads", self.tasks.threads, 1..=256)?;
         within("tasks.calls_waiting_max", self.tasks.calls_waiting_max, 1..=65_536)?;
         within("tasks.waits_max", self.tasks.waits_max, 1..=10_000_000)?;

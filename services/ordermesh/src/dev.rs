@@ -7,13 +7,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
-use ordermesh::{Config, Instance, Sample, Setup, key_name, load_sample};
+use ordermesh::{Config, Instance, Sample, Security, Setup, key_name, load_sample};
 use service_host::server::BindError;
 use service_host::{Clock, SpanTracer, Telemetry, metrics, server, shutdown};
 use task_runtime::RestoreProgress;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Endpoint;
 
 /// How often a start that takes long says how far it is.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
@@ -24,11 +23,12 @@ pub(crate) async fn run(config: Config, sample: bool) -> anyhow::Result<()> {
     let stop = shutdown::on_signal().context("signals cannot be listened to")?;
     let telemetry = Telemetry::init(&config.log, &config.telemetry, &config.mesh.instance)?;
     serve_metrics(&config, &stop).await?;
+    let security = Security::open(&config)?;
     // Before the data is opened, which may take long: that a port is taken is said at once.
     let listener = bind(config.listen.address, "--listen").await?;
     say(format_args!("ordermesh {} starts", env!("CARGO_PKG_VERSION")));
     let tracer = Arc::new(SpanTracer::new(&telemetry, key_name));
-    let setup = Setup { config: config.clone(), listener, clock: Clock::system(), tracer };
+    let setup = Setup { config: config.clone(), security, listener, clock: Clock::system(), tracer };
     let instance = Instance::start(setup).await?;
     say(format_args!("  log and stores are open after {:.0?}", begin.elapsed()));
 
@@ -68,8 +68,7 @@ async fn serve(instance: &Instance, config: &Config, sample: bool, begin: Instan
     say(format_args!("  {tasks} tasks run after {:.0?}", begin.elapsed()));
     let address = reachable(instance.address());
     if sample {
-        let channel = Endpoint::from_shared(format!("http://{address}"))?.connect().await?;
-        let loaded = load_sample(channel).await;
+        let loaded = load_sample(instance.gateway()).await;
         let Sample { products, customers, orders, books } =
             loaded.map_err(|status| anyhow!("the sample cannot be loaded: {}", status.message()))?;
         let counts = format!("{products} products, {customers} customers, {orders} orders and {books} books");
@@ -82,7 +81,7 @@ async fn serve(instance: &Instance, config: &Config, sample: bool, begin: Instan
 fn welcome(config: &Config, address: SocketAddr) {
     let data = std::path::absolute(&config.mesh.data).unwrap_or_else(|_| config.mesh.data.clone());
     say("");
-    say(format_args!("listening on {address} (gRPC, with reflection and health)"));
+    say(format_args!("listening on {address} ({})", offered(config)));
     say(format_args!("data in {}, {} partitions", data.display(), config.mesh.partitions));
     if let Some(metrics) = config.telemetry.metrics {
         say(format_args!("metrics on http://{metrics}/metrics"));
@@ -107,10 +106,33 @@ fn welcome(config: &Config, address: SocketAddr) {
         (order, "ordermesh.orders.v1.OrderService/CreateOrder"),
         ("{}", "ordermesh.orders.v1.OrderService/ListOrders"),
     ];
+    let flags = match (config.listen.tls.cert_file.is_some(), config.gateway.tokens_file.is_some()) {
+        (false, false) => "-plaintext",
+        (false, true) => "-plaintext -H 'authorization: Bearer TOKEN'",
+        (true, false) => "-cacert CA_FILE",
+        (true, true) => "-cacert CA_FILE -H 'authorization: Bearer TOKEN'",
+    };
     for (message, method) in calls {
-        say(format_args!("  grpcurl -plaintext -d '{message}' {address} {method}"));
+        say(format_args!("  grpcurl {flags} -d '{message}' {address} {method}"));
     }
     say("");
+}
+
+/// What there is at the address, and what it asks for.
+pub(crate) fn offered(config: &Config) -> String {
+    let mut offered = "gRPC, with reflection and health".to_owned();
+    let tls = &config.listen.tls;
+    for (is_on, what) in [
+        (tls.cert_file.is_some(), "over TLS"),
+        (tls.client_ca_file.is_some(), "for clients with certificates"),
+        (config.gateway.tokens_file.is_some(), "with tokens"),
+    ] {
+        if is_on {
+            offered.push_str(", ");
+            offered.push_str(what);
+        }
+    }
+    offered
 }
 
 pub(crate) async fn serve_metrics(config: &Config, stop: &CancellationToken) -> anyhow::Result<()> {

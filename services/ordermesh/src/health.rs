@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use tonic::transport::Endpoint;
+use tonic::Request;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
+
+use crate::connect::TlsFlags;
 
 /// Whom to ask, and for how long.
 #[derive(Debug, Args)]
@@ -21,19 +23,20 @@ pub(crate) struct Probe {
     /// How long it may take, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 2_000)]
     timeout_ms: u64,
+    #[command(flatten)]
+    tls: TlsFlags,
 }
 
 /// Fails unless the answer is SERVING.
 pub(crate) async fn run(probe: Probe) -> anyhow::Result<()> {
-    let address = if probe.addr.contains("://") { probe.addr.clone() } else { format!("http://{}", probe.addr) };
     let timeout = Duration::from_millis(probe.timeout_ms);
-    let endpoint = Endpoint::from_shared(address.clone())
-        .with_context(|| format!("{address} is not an address"))?
-        .connect_timeout(timeout)
-        .timeout(timeout);
-    let channel = endpoint.connect().await.with_context(|| format!("{address} cannot be reached"))?;
-    let request = HealthCheckRequest { service: probe.service };
-    let answer = HealthClient::new(channel).check(request).await.map_err(|status| anyhow::anyhow!("{status}"))?;
+    let address = probe.tls.url(&probe.addr)?;
+    let channel = probe.tls.connect(&address, timeout).await?;
+    let mut request = Request::new(HealthCheckRequest { service: probe.service });
+    request.set_timeout(timeout);
+    let answer = tokio::time::timeout(timeout, HealthClient::new(channel).check(request)).await;
+    let answer = answer.with_context(|| format!("{address} does not answer in time"))?;
+    let answer = answer.map_err(|status| anyhow::anyhow!("{status}"))?;
     match answer.into_inner().status() {
         ServingStatus::Serving => {
             println!("SERVING");

@@ -15,10 +15,10 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::Config;
 use crate::data::{DataDirectory, DataError};
 use crate::mesh::{Join, Seat};
 use crate::roles::{self, Roles};
+use crate::{Config, Security};
 
 /// How long tasks may take to finish what is in flight. Later than that the next start replays a little more.
 const TASKS_STOP: Duration = Duration::from_secs(10);
@@ -57,6 +57,8 @@ pub enum StartError {
 pub struct Setup {
     /// Everything that can be chosen.
     pub config: Config,
+    /// What protects it, read from the files that the configuration names.
+    pub security: Security,
     /// Where it serves gRPC.
     pub listener: TcpListener,
     /// Its time.
@@ -74,6 +76,8 @@ pub struct Instance {
     own_log: Option<EmbeddedLog>,
     runtime: Runtime,
     seat: Seat,
+    /// For this process itself: nothing is asked of it.
+    gateway: Gateway,
     health: Health,
     services: Vec<&'static str>,
     server: JoinHandle<Drained>,
@@ -125,7 +129,7 @@ impl Instance {
     }
 
     async fn compose(setup: Setup, ground: Ground) -> Result<Self, StartError> {
-        let Setup { config, listener, clock, tracer } = setup;
+        let Setup { config, security, listener, clock, tracer } = setup;
         let Ground { log, own_log, storage, join } = ground;
         let address = listener.local_addr().map_err(StartError::Listener)?;
         let sender = notifications::sender::from_config(&config.notifications).map_err(StartError::Mail)?;
@@ -151,7 +155,8 @@ impl Instance {
         let roles = Arc::new(Roles::new(&config, &runtime, &watches));
         let services = roles.services();
         let (health, operations) = service_host::diagnostics::routes().await;
-        let seat = Seat::take(&config, join, runtime.roster(), roles, &shutdown).map_err(StartError::Listener)?;
+        let seat =
+            Seat::take(&config, join, runtime.roster(), roles, &security, &shutdown).map_err(StartError::Listener)?;
         let gateway = Gateway::new(gateway::Setup {
             config: config.gateway.clone(),
             message_bytes_max: config.limits.message_bytes_max,
@@ -161,14 +166,30 @@ impl Instance {
             draining: shutdown.clone(),
         })?;
         health.not_serving(&services).await;
-        let server = Server::new(&config.listen, &config.limits);
+        let own = gateway.unguarded();
+        let server = Server::new(&config.listen, &config.limits).over(security.clients);
         let server = tokio::spawn(server.serve(listener, gateway, shutdown.clone()));
-        Ok(Self { address, log, own_log, runtime, seat, health, services, server, courier, courier_stop, shutdown })
+        Ok(Self {
+            address,
+            log,
+            own_log,
+            runtime,
+            seat,
+            gateway: own,
+            health,
+            services,
+            server,
+            courier,
+            courier_stop,
+            shutdown,
+        })
     }
 
     /// Where it listens.
+            tokens: security.tokens,
     #[must_use]
     pub fn address(&self) -> SocketAddr {
+        tokio::spawn(service_host::renew_all(security.renewals, shutdown.clone()));
         self.address
     }
 
@@ -181,6 +202,12 @@ impl Instance {
     /// How many tasks run, of how many.
     #[must_use]
     pub fn progress(&self) -> (usize, usize) {
+    /// The public API for this process itself, which needs neither a connection nor a token.
+    #[must_use]
+    pub fn gateway(&self) -> Gateway {
+        self.gateway.clone()
+    }
+
         let states = self.runtime.states();
         states.fold((0, 0), |(running, all), (_, state)| (running + usize::from(state == TaskState::Running), all + 1))
     }

@@ -12,11 +12,13 @@ mod mesh;
 mod roles;
 mod sample;
 mod state;
+mod security;
 
 pub use config::{BrokerConfig, Config, MeshConfig, StoreConfig, Sync, TasksConfig};
 pub use data::{DataDirectory, DataError};
 pub use instance::{Instance, Setup, StartError, Stopped};
-pub use mesh::{Join, Membership, PeersConfig};
+pub use mesh::{Join, Membership, PeersConfig, PeersTlsConfig};
 pub use roles::{definitions, key_name};
 pub use sample::{Sample, load_sample};
 pub use state::{Verified, verify_state};
+pub use security::{Security, SecurityError};

@@ -1,6 +1,7 @@
 //! The one binary of the mesh.
 
 mod cli;
+mod connect;
 mod dev;
 mod health;
 mod producers;
@@ -43,7 +44,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             let config = settings.load_joining(&joining)?;
             on_threads(serve::run(config, serve::Part::Gateway))
         }
-        Command::Topology { addr, watch } => on_threads(topology::run(&addr, watch)),
+        Command::Topology { addr, watch, tls, token } => on_threads(topology::run(&addr, watch, &tls, &token)),
         Command::Config { settings } => {
             print!("{}", service_host::config::render(&settings.load()?)?);
             Ok(())

@@ -7,7 +7,7 @@ mod owners;
 mod seat;
 mod topology;
 
-pub use config::PeersConfig;
+pub use config::{PeersConfig, PeersTlsConfig};
 pub use seat::{Join, Membership};
 
 pub(crate) use seat::Seat;

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use gateway::Gateway;
 use proto::catalog::v1::catalog_service_client::CatalogServiceClient;
 use proto::catalog::v1::{AddChapterRequest, Author, Book, CreateAuthorRequest, CreateBookRequest};
 use proto::common::v1::Money;
@@ -16,7 +17,6 @@ use proto::orders::v1::order_service_client::OrderServiceClient;
 use proto::orders::v1::{CreateOrderRequest, Order, OrderLine, WaitFor};
 use proto::payments::v1::payment_service_client::PaymentServiceClient;
 use proto::payments::v1::{Payment, RecordPaymentRequest};
-use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
 /// Product, name, how it is fulfilled, stock in pieces, price in cents.
@@ -78,8 +78,8 @@ pub struct Sample {
 ///
 /// # Errors
 /// The status of the first call that failed.
-pub async fn load_sample(channel: Channel) -> Result<Sample, Status> {
-    let mut inventory = InventoryServiceClient::new(channel.clone());
+pub async fn load_sample(api: Gateway) -> Result<Sample, Status> {
+    let mut inventory = InventoryServiceClient::new(api.clone());
     for (product_id, name, fulfilment, stock, _) in PRODUCTS {
         let product = Product {
             product_id: product_id.to_owned(),
@@ -93,7 +93,7 @@ pub async fn load_sample(channel: Channel) -> Result<Sample, Status> {
             inventory.set_stock(timed(stock_of(product_id, stock))).await?;
         }
     }
-    let mut customers = CustomerServiceClient::new(channel.clone());
+    let mut customers = CustomerServiceClient::new(api.clone());
     for (customer_id, first_name, last_name, level, limit) in CUSTOMERS {
         let customer = Customer {
             customer_id: customer_id.to_owned(),
@@ -107,12 +107,12 @@ pub async fn load_sample(channel: Channel) -> Result<Sample, Status> {
         let request_id = format!("sample-customer-{customer_id}");
         customers.create_customer(timed(CreateCustomerRequest { customer: Some(customer), request_id })).await?;
     }
-    load_books(channel.clone()).await?;
-    let mut orders = OrderServiceClient::new(channel.clone());
+    load_books(api.clone()).await?;
+    let mut orders = OrderServiceClient::new(api.clone());
     for (order_id, customer_id, lines) in ORDERS {
         orders.create_order(timed(order(order_id, customer_id, lines))).await?;
     }
-    let mut payments = PaymentServiceClient::new(channel);
+    let mut payments = PaymentServiceClient::new(api);
     for (order_id, cents) in PAYMENTS {
         let payment = Payment {
             payment_id: format!("sample-payment-{order_id}"),
@@ -127,8 +127,8 @@ pub async fn load_sample(channel: Channel) -> Result<Sample, Status> {
 }
 
 /// The catalog refuses to create what is there. A start that comes after its memory of request ids leaves that alone.
-async fn load_books(channel: Channel) -> Result<(), Status> {
-    let mut catalog = CatalogServiceClient::new(channel);
+async fn load_books(api: Gateway) -> Result<(), Status> {
+    let mut catalog = CatalogServiceClient::new(api);
     let is_new = |status: Result<(), Status>| match status {
         Err(status) if status.code() == Code::AlreadyExists => Ok(false),
         status => status.map(|()| true),

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow, bail};
 use kafka_log::KafkaLog;
 use kafka_log::wire::Dial;
-use ordermesh::{Config, Instance, Join, Membership, Setup, definitions, key_name};
-use service_host::{Clock, Dialer, SpanTracer, Telemetry, shutdown};
+use ordermesh::{Config, Instance, Join, Membership, Security, Setup, definitions, key_name};
+use service_host::{Clock, SpanTracer, Telemetry, shutdown};
 use tokio_util::sync::CancellationToken;
 
-use crate::dev::{bind, reachable, say, serve_metrics};
+use crate::dev::{bind, offered, reachable, say, serve_metrics};
 
 /// How often a start that takes long says what it waits for.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
@@ -35,6 +35,7 @@ pub(crate) async fn run(config: Config, part: Part) -> anyhow::Result<()> {
     let stop = shutdown::on_signal().context("signals cannot be listened to")?;
     let telemetry = Telemetry::init(&config.log, &config.telemetry, &config.mesh.instance)?;
     serve_metrics(&config, &stop).await?;
+    let security = Security::open(&config)?;
     let listener = bind(config.listen.address, "--listen").await?;
     let peers = bind(config.peers.listen, "--peers").await?;
     let peers_address = peers.local_addr().context("the listener for other instances has no address")?;
@@ -49,8 +50,8 @@ pub(crate) async fn run(config: Config, part: Part) -> anyhow::Result<()> {
         Membership::listed(&config, &services)
     };
     let tracer = Arc::new(SpanTracer::new(&telemetry, key_name));
-    let setup = Setup { config: config.clone(), listener, clock: Clock::system(), tracer };
-    let join = Join { log: Arc::new(log), membership, peers, dialer: Dialer::plain(), services };
+    let setup = Setup { config: config.clone(), security, listener, clock: Clock::system(), tracer };
+    let join = Join { log: Arc::new(log), membership, peers, services };
     let instance = Instance::join(setup, join).await?;
 
     let ended = tokio::select! {
@@ -91,11 +92,12 @@ async fn serve(
         reason = instance.failed() => bail!(reason),
     }
     say(format_args!("  the mesh {} is joined after {:.0?}", config.mesh.group, begin.elapsed()));
-    say(format_args!("listening on {} (gRPC, with reflection and health)", reachable(instance.address())));
+    say(format_args!("listening on {} ({})", reachable(instance.address()), offered(config)));
     if part == Part::Tasks {
         say(format_args!(
-            "other instances reach it at {}",
-            config.peers.advertise.clone().unwrap_or(peers.to_string())
+            "other instances reach it at {}{}",
+            config.peers.advertise.clone().unwrap_or(peers.to_string()),
+            if config.peers.tls.ca_file.is_some() { " (over TLS)" } else { "" }
         ));
     }
     if let Some(metrics) = config.telemetry.metrics {

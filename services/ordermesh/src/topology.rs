@@ -1,18 +1,30 @@
 //! `ordermesh topology`: the instances and tasks of a mesh as a table.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use proto::mesh::v1::topology_service_client::TopologyServiceClient;
 use proto::mesh::v1::{GetTopologyRequest, InstanceState, Role, Topology, TopologyTask, WatchTopologyRequest};
-use service_host::Dialer;
-use tonic::Status;
+use tonic::{Request, Status};
 
+use crate::connect::{TlsFlags, TokenFlags};
 use crate::dev::say;
 
+/// How long the connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Asks a gateway and prints what it sees.
-pub(crate) async fn run(address: &str, watch: bool) -> anyhow::Result<()> {
-    let mut client = TopologyServiceClient::new(Dialer::plain().channel(address)?);
+pub(crate) async fn run(address: &str, watch: bool, tls: &TlsFlags, token: &TokenFlags) -> anyhow::Result<()> {
+    let url = tls.url(address)?;
+    let authorization = token.authorization(&url)?;
+    let channel = tls.connect(&url, CONNECT_TIMEOUT).await?;
+    let mut client = TopologyServiceClient::with_interceptor(channel, move |mut request: Request<()>| {
+        if let Some(authorization) = &authorization {
+            request.metadata_mut().insert("authorization", authorization.clone());
+        }
+        Ok(request)
+    });
     let refused = |status: Status| anyhow!("{address} does not show the topology: {}", status.message());
     if !watch {
         let answer = client.get_topology(GetTopologyRequest {}).await.map_err(refused)?.into_inner();

@@ -144,6 +144,7 @@ fn span(method: &str) -> Span {
         rpc.method = method,
         rpc.response.status_code = field::Empty,
         "error.type" = field::Empty,
+        "enduser.id" = field::Empty,
         order_id = field::Empty,
         product_id = field::Empty,
     )

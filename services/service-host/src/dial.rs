@@ -1,8 +1,17 @@
 //! Connections to other instances, all made in one place with the same settings.
 
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tonic::transport::{Channel, Endpoint};
+use credentials::Secret;
+use http::{HeaderValue, Request, Response};
+use tonic::body::Body;
+use tonic::transport::channel::ResponseFuture;
+use tonic::transport::{Channel, Endpoint, Error};
+use tower::Service;
+
+use crate::headers;
+use crate::tls::ClientTls;
 
 /// A peer that does not answer a ping within the timeout is given up; a call that waits for it learns so.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
@@ -21,15 +30,42 @@ pub struct AddressError {
     pub address: String,
 }
 
+/// A text that cannot stand in a header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the secret must be ASCII text without control characters")]
+pub struct SecretError;
+
 /// Makes connections to other instances. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Dialer(());
+#[derive(Debug, Clone, Default)]
+pub struct Dialer {
+    tls: Option<ClientTls>,
+    secret: Option<HeaderValue>,
+}
 
 impl Dialer {
     /// Connections without encryption.
     #[must_use]
     pub fn plain() -> Self {
-        Self(())
+        Self::default()
+    }
+
+    /// Connections over TLS, or in plain text without one.
+    #[must_use]
+    pub fn over(tls: Option<ClientTls>) -> Self {
+        Self { tls, secret: None }
+    }
+
+    /// The same with a secret that all instances share, which every call shows. An empty one is none.
+    ///
+    /// # Errors
+    /// [`SecretError`].
+    pub fn showing(self, secret: &Secret) -> Result<Self, SecretError> {
+        if secret.is_empty() {
+            return Ok(self);
+        }
+        let mut value = HeaderValue::from_str(secret.expose()).map_err(|_| SecretError)?;
+        value.set_sensitive(true);
+        Ok(Self { secret: Some(value), ..self })
     }
 
     /// One connection to an instance: made when it is needed, and made again when it breaks. Must be called within a
@@ -37,13 +73,14 @@ impl Dialer {
     ///
     /// # Errors
     /// [`AddressError`].
-    pub fn channel(&self, address: &str) -> Result<Channel, AddressError> {
+    pub fn channel(&self, address: &str) -> Result<PeerChannel, AddressError> {
         let refuse = || AddressError { address: address.to_owned() };
         let authority: http::uri::Authority = address.parse().map_err(|_| refuse())?;
         if authority.port().is_none() || authority.host().is_empty() {
             return Err(refuse());
         }
-        let endpoint = Endpoint::from_shared(format!("http://{authority}")).map_err(|_| refuse())?;
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let endpoint = Endpoint::from_shared(format!("{scheme}://{authority}")).map_err(|_| refuse())?;
         let endpoint = endpoint
             .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(PING_INTERVAL)
@@ -52,7 +89,35 @@ impl Dialer {
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .tcp_nodelay(true);
-        Ok(endpoint.connect_lazy())
+        let channel = match &self.tls {
+            None => endpoint.connect_lazy(),
+            Some(tls) => tls.channel(&endpoint),
+        };
+        Ok(PeerChannel { channel, secret: self.secret.clone() })
+    }
+}
+
+/// A connection to another instance. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct PeerChannel {
+    channel: Channel,
+    secret: Option<HeaderValue>,
+}
+
+impl Service<Request<Body>> for PeerChannel {
+    type Response = Response<Body>;
+    type Error = Error;
+    type Future = ResponseFuture;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.channel.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> ResponseFuture {
+        if let Some(secret) = &self.secret {
+            request.headers_mut().insert(headers::PEER_SECRET, secret.clone());
+        }
+        self.channel.call(request)
     }
 }
 
@@ -66,5 +131,12 @@ mod tests {
         for address in ["", "localhost", ":1", "http://localhost:1", "a b:1"] {
             assert_eq!(Dialer::plain().channel(address).unwrap_err().address, address);
         }
+    }
+
+    #[test]
+    fn a_secret_that_cannot_be_sent_is_refused_and_none_is_shown() {
+        assert_eq!(Dialer::plain().showing(&Secret::new("a\nb")).unwrap_err(), SecretError);
+        let shown = format!("{:?}", Dialer::plain().showing(&Secret::new("open sesame")).unwrap());
+        assert!(shown.contains("Sensitive") && !shown.contains("sesame"), "{shown}");
     }
 }

@@ -11,3 +11,6 @@ pub const GENERATED_KEY: &str = "x-ordermesh-generated-key";
 
 /// On lists: the decimal number of the one partition that this call asks.
 pub const PARTITION: &str = "x-ordermesh-partition";
+
+/// The secret that all instances of a mesh share, on calls between them. Never on a call that a client sent.
+pub const PEER_SECRET: &str = "x-ordermesh-peer-secret";

@@ -3,6 +3,7 @@
 //!
 //! Nothing here knows a rule of the domain.
 
+pub mod access;
 mod call;
 mod clock;
 pub mod config;
@@ -14,6 +15,7 @@ pub mod files;
 pub mod grpc_timeout;
 pub mod headers;
 pub mod input;
+mod live;
 pub mod metrics;
 pub mod owner;
 mod problems;
@@ -24,19 +26,23 @@ pub mod server;
 pub mod shutdown;
 pub mod status;
 pub mod telemetry;
+pub mod tls;
 pub mod token;
 pub mod trace_context;
 mod tracer;
 pub mod validate;
 pub mod watch;
 
+pub use access::AccessTokens;
 pub use call::{CallDeadline, CallLimits};
 pub use clock::Clock;
 pub use config::HostConfig;
+pub use credentials::FileError;
 pub use diagnostics::Health;
-pub use dial::{AddressError, Dialer};
+pub use dial::{AddressError, Dialer, PeerChannel, SecretError};
 pub use error::{Chain, Code, Problem, ServiceError, Violation, report};
 pub use faults::FieldFaults;
+pub use live::{Renew, renew_all};
 pub use owner::{Answer, Call, Deadline, Listed, Look, Owner, Page};
 pub use server::{BindError, Drained, Server};
 pub use telemetry::Telemetry;

@@ -145,6 +145,34 @@ impl Problem {
         Self::new(Code::ResourceExhausted, "RATE_LIMITED", "too many requests").retry_after(retry_after)
     }
 
+    /// The call shows no bearer token, and needs one: TOKEN_MISSING.
+    pub fn token_missing() -> Self {
+        Self::new(Code::Unauthenticated, "TOKEN_MISSING", "a token is needed: authorization: Bearer <token>")
+    }
+
+    /// The call shows a bearer token that nobody has: TOKEN_UNKNOWN.
+    pub fn token_unknown() -> Self {
+        Self::new(Code::Unauthenticated, "TOKEN_UNKNOWN", "the token is not known")
+    }
+
+    /// The holder of the token may do something else: ROLE_MISSING with the role that it has, and the one that it needs.
+    pub fn role_missing(has: impl ToString, needs: impl ToString) -> Self {
+        Self::new(Code::PermissionDenied, "ROLE_MISSING", "the token does not allow this method")
+            .with("role", has)
+            .with("needed", needs)
+    }
+
+    /// Only instances of the mesh call this, on an address of their own: INTERNAL_METHOD.
+    pub fn internal_method(path: &str) -> Self {
+        Self::new(Code::PermissionDenied, "INTERNAL_METHOD", format!("{path} is for instances of the mesh only"))
+    }
+
+    /// A call on the address of the instances that does not prove to be from one: UNAUTHENTICATED or PERMISSION_DENIED
+    /// NOT_AN_INSTANCE.
+    pub fn not_an_instance(code: Code, message: &str) -> Self {
+        Self::new(code, "NOT_AN_INSTANCE", message)
+    }
+
     /// The message is larger than the limit: MESSAGE_TOO_LARGE.
     pub fn message_too_large(limit_bytes: Option<usize>) -> Self {
         let problem = Self::new(Code::ResourceExhausted, "MESSAGE_TOO_LARGE", "the message is too large");

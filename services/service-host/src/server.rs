@@ -23,6 +23,7 @@ use tower::Service;
 
 use crate::call::{CallLimits, Calls};
 use crate::config::{LimitsConfig, ListenConfig};
+use crate::tls::ListenerTls;
 
 /// How long to wait when no connection can be accepted, most likely for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -65,6 +66,7 @@ pub struct Server {
     drain_timeout: Duration,
     limits: LimitsConfig,
     http: http2::Builder<TokioExecutor>,
+    tls: Option<ListenerTls>,
 }
 
 impl Server {
@@ -82,7 +84,13 @@ impl Server {
             .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
             .max_local_error_reset_streams(LOCAL_RESETS_MAX)
             .auto_date_header(false);
-        Self { drain_timeout: listen.drain_timeout, limits: limits.clone(), http }
+        Self { drain_timeout: listen.drain_timeout, limits: limits.clone(), http, tls: None }
+    }
+
+    /// The same over TLS; in plain text without one.
+    #[must_use]
+    pub fn over(self, tls: Option<ListenerTls>) -> Self {
+        Self { tls, ..self }
     }
 
     /// Serves until `shutdown`, then drains: accepts no more, tells every peer to go away, lets calls end for at most the
@@ -96,6 +104,10 @@ impl Server {
     {
         let calls = Calls::new(service, &CallLimits { calls_max: self.limits.calls_max });
         let slots = Arc::new(Semaphore::new(self.limits.connections_max));
+        metrics::describe_counter!(
+            connection::REFUSED_HANDSHAKES,
+            "connections that did not get through the TLS handshake"
+        );
         let mut connections = JoinSet::new();
         loop {
             let accepted = tokio::select! {
@@ -124,6 +136,7 @@ impl Server {
                 http: self.http.clone(),
                 calls: calls.clone(),
                 handshake_timeout: self.limits.handshake_timeout,
+                tls: self.tls.clone(),
                 drain: shutdown.clone(),
             };
             connections.spawn(async move {

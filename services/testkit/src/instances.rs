@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use event_log::MemoryLog;
 use membership::{Assignor, Exchange, Member, Members, Peers, Role, Static, TaskId};
-use ordermesh::{Config, Instance, Join, Membership, Setup, definitions};
-use service_host::{Clock, Dialer, server};
+use ordermesh::{Config, Instance, Join, Membership, Security, Setup, definitions};
+use service_host::{Clock, server};
 use task_runtime::NoTracer;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -154,12 +154,12 @@ impl Instances {
         config.mesh.data = self.directory.path().join(name);
         config.mesh.instance = name.to_owned();
         let listener = server::bind(([127, 0, 0, 1], 0).into()).await.expect("a free port can be bound");
-        let setup = Setup { config, listener, clock: Clock::system(), tracer: Arc::new(NoTracer) };
+        let security = Security::open(&config).expect("the files that the configuration names can be used");
+        let setup = Setup { config, security, listener, clock: Clock::system(), tracer: Arc::new(NoTracer) };
         let join = Join {
             log: Arc::new(self.log.clone()),
             membership: Membership::Static(self.membership.clone()),
             peers,
-            dialer: Dialer::plain(),
             services: self.services(),
         };
         let instance = Instance::join(setup, join).await.expect("an instance starts");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event_log::{FetchFrom, FetchLimits, Record, TopicName, TopicPartition};
-use ordermesh::{Config, Instance, Setup, Stopped, Sync};
+use ordermesh::{Config, Instance, Security, Setup, Stopped, Sync};
 use proto::customers::v1::customer_service_client::CustomerServiceClient;
 use proto::inventory::v1::inventory_service_client::InventoryServiceClient;
 use proto::manufacturing::v1::manufacturing_service_client::ManufacturingServiceClient;
@@ -181,7 +181,8 @@ impl Mesh {
 
 async fn start(config: &Config, clock: &Clock) -> (Instance, Channel) {
     let listener = server::bind(config.listen.address).await.expect("a free port can be bound");
-    let setup = Setup { config: config.clone(), listener, clock: clock.clone(), tracer: Arc::new(NoTracer) };
+    let security = Security::open(config).expect("the files that the configuration names can be used");
+    let setup = Setup { config: config.clone(), security, listener, clock: clock.clone(), tracer: Arc::new(NoTracer) };
     let instance = Instance::start(setup).await.expect("the mesh starts");
     instance.running().await.expect("every task runs");
     let endpoint = Endpoint::from_shared(format!("http://{}", instance.address())).expect("an address is a URI");

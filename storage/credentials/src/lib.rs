@@ -5,6 +5,8 @@
 
 mod pem;
 mod secret;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use pem::{FileError, Identity, identity, roots};
 pub use secret::Secret;

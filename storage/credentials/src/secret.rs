@@ -36,6 +36,12 @@ impl Secret {
     }
 }
 
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self::new(text)
+    }
+}
+
 /// Configurations are compared with it; what a stranger sends is compared in constant time instead.
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {

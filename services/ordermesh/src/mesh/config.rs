@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use membership::ExchangeConfig;
 use serde::{Deserialize, Serialize};
+use service_host::config::Secret;
 
 /// The other instances.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +25,26 @@ pub struct PeersConfig {
     /// An instance that was not heard for so long is given up, and its tasks are taken over.
     #[serde(with = "humantime_serde")]
     pub silent_after: Duration,
+    /// What every call between instances must show; nothing when empty. All instances have the same one.
+    pub secret: Secret,
+    /// Encrypts between instances, and tells them from others.
+    pub tls: PeersTlsConfig,
+}
+
+/// TLS between instances. It is on with `ca_file`: then each instance needs a certificate, as a server and as a client.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PeersTlsConfig {
+    /// PEM file of the authorities of the instances. Whoever has a certificate of them is taken for an instance, unless
+    /// there is a `server_name` too.
+    pub ca_file: Option<PathBuf>,
+    /// PEM file of the certificate chain of this instance; the one that clients see when absent.
+    pub cert_file: Option<PathBuf>,
+    /// PEM file of its private key.
+    pub key_file: Option<PathBuf>,
+    /// Name that the certificate of every instance bears, on both sides of a connection. When absent, that of a server must
+    /// bear the host of its address, and that of a client any name.
+    pub server_name: Option<String>,
 }
 
 impl Default for PeersConfig {
@@ -34,6 +56,8 @@ impl Default for PeersConfig {
             instances: BTreeMap::new(),
             interval,
             silent_after,
+            secret: Secret::default(),
+            tls: PeersTlsConfig::default(),
         }
     }
 }

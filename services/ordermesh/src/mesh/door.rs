@@ -1,7 +1,8 @@
 //! What an instance serves to the other ones: the services of its tasks, and the exchange of reports.
 //!
-//! Calls that come in here have passed a gateway, which has routed them and made their headers. Clients have no business here:
-//! in a mesh with certificates they do not get in, and without them it listens on loopback unless somebody insists.
+//! Calls that come in here have passed a gateway, which has checked who calls, routed them and made their headers. Clients have
+//! no business here: in a mesh with certificates they do not get in, with a secret they are refused, and with neither the
+//! address is on loopback unless somebody insists.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -12,7 +13,10 @@ use std::task::{Context, Poll};
 use gateway::LocalOwner;
 use http::{Request, Response};
 use membership::Exchange;
-use service_host::Problem;
+use service_host::access::shows;
+use service_host::config::Secret;
+use service_host::tls::Certified;
+use service_host::{Code, Problem};
 use tonic::body::Body;
 use tonic::server::NamedService;
 use tower::Service;
@@ -24,11 +28,35 @@ use crate::roles::Roles;
 pub(super) struct Door {
     roles: Arc<Roles>,
     peers: LocalOwner,
+    admission: Admission,
+}
+
+/// What a call must come with to count as one of an instance.
+#[derive(Clone, Debug)]
+pub(super) struct Admission {
+    /// A certificate of an instance.
+    pub(super) certificate: bool,
+    /// The secret of the instances, unless it is empty.
+    pub(super) secret: Secret,
+}
+
+impl Admission {
+    fn check(&self, request: &Request<Body>) -> Result<(), Problem> {
+        if self.certificate && request.extensions().get::<Certified>().is_none() {
+            let message = "the certificate is not one of an instance of this mesh";
+            return Err(Problem::not_an_instance(Code::PermissionDenied, message));
+        }
+        if !shows(request.headers(), &self.secret) {
+            let message = "this address is for instances of the mesh, which show its secret";
+            return Err(Problem::not_an_instance(Code::Unauthenticated, message));
+        }
+        Ok(())
+    }
 }
 
 impl Door {
-    pub(super) fn new(roles: Arc<Roles>, exchange: &Exchange) -> Self {
-        Self { roles, peers: LocalOwner::new(exchange.server()) }
+    pub(super) fn new(roles: Arc<Roles>, exchange: &Exchange, admission: Admission) -> Self {
+        Self { roles, peers: LocalOwner::new(exchange.server()), admission }
     }
 }
 
@@ -44,6 +72,10 @@ impl Service<Request<Body>> for Door {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
+        if let Err(refusal) = self.admission.check(&request) {
+            tracing::debug!(reason = %refusal, "call between instances is refused");
+            return Box::pin(std::future::ready(Ok(refusal.into_http())));
+        }
         let path = request.uri().path();
         let service = path.trim_start_matches('/').split('/').next().unwrap_or_default();
         let owner = if service == PeerServer::NAME { Some(&self.peers) } else { self.roles.service(service) };

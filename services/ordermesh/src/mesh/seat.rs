@@ -12,7 +12,7 @@ use gateway::Owners;
 use kafka_log::wire::Dial;
 use membership::{Assignor, Exchange, Group, GroupConfig, GroupError, Life, Member, Members, Static, Suggestions};
 use proto::mesh::v1::topology_service_server::TopologyServiceServer;
-use service_host::{Dialer, Drained, Server};
+use service_host::{Drained, Server};
 use task_runtime::Roster;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -20,11 +20,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::conductor::Conductor;
-use super::door::Door;
+use super::door::{Admission, Door};
 use super::owners::MeshOwners;
 use super::topology::Topologist;
-use crate::Config;
 use crate::roles::{Roles, definitions};
+use crate::{Config, Security};
 
 /// How long an instance that stops waits for others to take its tasks. Later than that they are taken over as if it had died.
 const HAND_OVER: Duration = Duration::from_secs(10);
@@ -40,8 +40,6 @@ pub struct Join {
     pub membership: Membership,
     /// Where it listens for other instances.
     pub peers: TcpListener,
-    /// How it reaches them.
-    pub dialer: Dialer,
     /// Services whose tasks it runs; none for a gateway.
     pub services: BTreeSet<Arc<str>>,
 }
@@ -84,6 +82,7 @@ impl Seat {
         join: Option<Join>,
         roster: Roster,
         roles: Arc<Roles>,
+        security: &Security,
         shutdown: &CancellationToken,
     ) -> io::Result<Self> {
         let me: Arc<str> = Arc::from(config.mesh.instance.as_str());
@@ -140,11 +139,13 @@ impl Seat {
         if has_tasks {
             jobs.push(tokio::spawn(conductor.run(stop.clone())));
         }
-        jobs.push(tokio::spawn(exchange.clone().run(suggestions.clone(), join.dialer.clone(), stop.clone())));
-        let door = Server::new(&config.listen, &config.limits);
-        let door = tokio::spawn(door.serve(join.peers, Door::new(roles.clone(), &exchange), stop.clone()));
+        jobs.push(tokio::spawn(exchange.clone().run(suggestions.clone(), security.dialer.clone(), stop.clone())));
+        let admission = Admission { certificate: security.instances.is_some(), secret: security.peer_secret.clone() };
+        let door = Server::new(&config.listen, &config.limits).over(security.instances.clone());
+        let door = tokio::spawn(door.serve(join.peers, Door::new(roles.clone(), &exchange, admission), stop.clone()));
         let connections = config.gateway.connections_per_upstream;
-        let owners = MeshOwners::new(me.clone(), partitions, roles, exchange.clone(), join.dialer, connections);
+        let owners =
+            MeshOwners::new(me.clone(), partitions, roles, exchange.clone(), security.dialer.clone(), connections);
         Ok(Self {
             topologist: topologist(Some(suggestions.clone())),
             exchange,

@@ -3,7 +3,6 @@
 //! Answers are typed for people's tables and described by the API's own descriptors for JSON, so that no method needs code
 //! of its own here.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
@@ -12,11 +11,12 @@ use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, Serialize
 use service_host::{Code, Problem};
 use tonic::client::Grpc;
 use tonic::metadata::{Ascii, MetadataValue};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
 use tonic_prost::ProstCodec;
 
 use super::output::say;
+use crate::connect::{ConnectError, TlsFlags, TokenFlags};
 
 /// How long a call takes unless it is told otherwise.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -32,12 +32,10 @@ pub(crate) struct Connection {
     /// Prints answers as protobuf JSON
     #[arg(long, global = true, help_heading = "Connection")]
     pub(super) json: bool,
-    /// Bearer token for a mesh that wants one
-    #[arg(long, global = true, help_heading = "Connection", value_name = "TOKEN", conflicts_with = "token_file")]
-    token: Option<String>,
-    /// File with the bearer token, which then stands in no list of processes
-    #[arg(long, global = true, help_heading = "Connection", value_name = "FILE")]
-    token_file: Option<PathBuf>,
+    #[command(flatten)]
+    token: TokenFlags,
+    #[command(flatten)]
+    tls: TlsFlags,
     /// Time for the call, such as 500ms or 1m [default: 10s; none for following]
     #[arg(long, global = true, help_heading = "Connection", value_name = "TIME", value_parser = humantime::parse_duration)]
     deadline: Option<Duration>,
@@ -46,25 +44,9 @@ pub(crate) struct Connection {
 /// Why a subcommand fails.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    /// The address is none.
-    #[error("{addr} is no address of a mesh")]
-    Address {
-        /// What was given.
-        addr: String,
-        /// Why.
-        source: tonic::transport::Error,
-    },
-    /// Nobody answers there.
-    #[error("no mesh answers at {addr}; is it running, and is --addr right?")]
-    Unreachable {
-        /// Where.
-        addr: String,
-        /// Why.
-        source: tonic::transport::Error,
-    },
-    /// The token cannot be used.
-    #[error("the token cannot be used: {0}")]
-    Token(String),
+    /// There is no connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
     /// The server says no.
     #[error("{}", told(.0))]
     Refused(Box<Problem>),
@@ -116,14 +98,11 @@ impl Client {
     /// Connects.
     ///
     /// # Errors
-    /// [`Failure::Address`], [`Failure::Unreachable`], [`Failure::Token`].
+    /// [`Failure::Connect`].
     pub(super) async fn connect(connection: Connection) -> Result<Self, Failure> {
-        let addr = connection.addr.clone();
-        let authorization = authorization(&connection)?;
-        let url = if addr.contains("://") { addr.clone() } else { format!("http://{addr}") };
-        let endpoint = Endpoint::from_shared(url).map_err(|source| Failure::Address { addr: addr.clone(), source })?;
-        let endpoint = endpoint.connect_timeout(connection.deadline.unwrap_or(DEADLINE));
-        let channel = endpoint.connect().await.map_err(|source| Failure::Unreachable { addr, source })?;
+        let url = connection.tls.url(&connection.addr)?;
+        let authorization = connection.token.authorization(&url)?;
+        let channel = connection.tls.connect(&url, connection.deadline.unwrap_or(DEADLINE)).await?;
         let pool = DescriptorPool::decode(proto::FILE_DESCRIPTOR_SET)
             .expect("the descriptors were compiled together with this program");
         Ok(Self { grpc: Grpc::new(channel), pool, connection, authorization })
@@ -249,18 +228,4 @@ impl Client {
 
 fn path(method: &'static str) -> PathAndQuery {
     PathAndQuery::try_from(format!("/{method}")).expect("names of methods are paths")
-}
-
-fn authorization(connection: &Connection) -> Result<Option<MetadataValue<Ascii>>, Failure> {
-    let token = match (&connection.token, &connection.token_file) {
-        (Some(token), _) => token.clone(),
-        (None, Some(file)) => std::fs::read_to_string(file)
-            .map_err(|error| Failure::Token(format!("{} cannot be read: {error}", file.display())))?,
-        (None, None) => return Ok(None),
-    };
-    let mut value: MetadataValue<Ascii> = format!("Bearer {}", token.trim())
-        .parse()
-        .map_err(|_| Failure::Token("it must be ASCII text without control characters".to_owned()))?;
-    value.set_sensitive(true);
-    Ok(Some(value))
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::tls::ListenTlsConfig;
+
 /// Settings of the process.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -28,6 +30,8 @@ pub struct ListenConfig {
     /// How long calls may go on after the process was told to stop.
     #[serde(with = "humantime_serde")]
     pub drain_timeout: Duration,
+    /// Encrypts what goes over the address.
+    pub tls: ListenTlsConfig,
 }
 
 /// Limits of the gRPC server. Beyond each, the caller is refused or waits; nothing grows.
@@ -95,7 +99,11 @@ pub struct TelemetryConfig {
 
 impl Default for ListenConfig {
     fn default() -> Self {
-        Self { address: SocketAddr::from(([127, 0, 0, 1], 50051)), drain_timeout: Duration::from_secs(10) }
+        Self {
+            address: SocketAddr::from(([127, 0, 0, 1], 50051)),
+            drain_timeout: Duration::from_secs(10),
+            tls: ListenTlsConfig::default(),
+        }
     }
 }
 
