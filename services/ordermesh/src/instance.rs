@@ -10,12 +10,13 @@ use gateway::{Gateway, LocalOwner};
 use notifications::Courier;
 use service_host::{Clock, Drained, Health, Server, Watches};
 use state_store::Stores;
-use task_runtime::{Assignment, RestoreProgress, Role, Runtime, SharedTracer, Start, Storage, TaskState};
+use task_runtime::{Assignment, Definition, RestoreProgress, Role, Runtime, SharedTracer, Start, Storage, TaskState};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::data::{DataDirectory, DataError};
+use crate::described::{SchemaError, Topics};
 use crate::mesh::{Join, Seat};
 use crate::roles::{self, Roles};
 use crate::{Config, Security};
@@ -41,6 +42,9 @@ pub enum StartError {
     /// The topics are not as they must be.
     #[error("the tasks cannot be started")]
     Tasks(#[from] event_log::Error),
+    /// What this version writes does not go with what is there.
+    #[error("this version cannot write to the topics of the mesh")]
+    Schemas(#[from] SchemaError),
     /// The gateway refuses.
     #[error("the gateway cannot be started")]
     Gateway(#[from] gateway::StartError),
@@ -83,6 +87,7 @@ pub struct Instance {
     server: JoinHandle<Drained>,
     courier: JoinHandle<()>,
     courier_stop: CancellationToken,
+    registering: Registering,
     shutdown: CancellationToken,
 }
 
@@ -150,7 +155,6 @@ impl Instance {
         let courier = Courier::new(mails, sender, clock, &config.notifications);
         let courier = tokio::spawn(courier.run(courier_stop.clone()));
 
-        let shutdown = CancellationToken::new();
         let watches = Watches::new(config.watches.clone(), log.clone(), config.mesh.partitions);
         let roles = Arc::new(Roles::new(&config, &runtime, &watches));
         let services = roles.services();
@@ -165,6 +169,7 @@ impl Instance {
             operations: LocalOwner::new(operations.add_service(seat.topology())),
             draining: shutdown.clone(),
         })?;
+        tokio::spawn(service_host::renew_all(security.renewals, shutdown.clone()));
         health.not_serving(&services).await;
         let own = gateway.unguarded();
         let server = Server::new(&config.listen, &config.limits).over(security.clients);
@@ -181,16 +186,21 @@ impl Instance {
             server,
             courier,
             courier_stop,
+            registering,
             shutdown,
         })
     }
 
     /// Where it listens.
-            tokens: security.tokens,
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        tokio::spawn(service_host::renew_all(security.renewals, shutdown.clone()));
         self.address
+    }
+
+    /// The public API for this process itself, which needs neither a connection nor a token.
+    #[must_use]
+    pub fn gateway(&self) -> Gateway {
+        self.gateway.clone()
     }
 
     /// The log, for what reads and writes topics beside the tasks.
@@ -202,12 +212,6 @@ impl Instance {
     /// How many tasks run, of how many.
     #[must_use]
     pub fn progress(&self) -> (usize, usize) {
-    /// The public API for this process itself, which needs neither a connection nor a token.
-    #[must_use]
-    pub fn gateway(&self) -> Gateway {
-        self.gateway.clone()
-    }
-
         let states = self.runtime.states();
         states.fold((0, 0), |(running, all), (_, state)| (running + usize::from(state == TaskState::Running), all + 1))
     }
@@ -268,6 +272,7 @@ impl Instance {
         }
         let tasks_finished = self.runtime.stop(TASKS_STOP).await;
         self.seat.leave().await;
+        self.registering.ended().await;
         if let Some(log) = self.own_log {
             log.close().await;
         }

@@ -11,8 +11,8 @@ mod instance;
 mod mesh;
 mod roles;
 mod sample;
-mod state;
 mod security;
+mod state;
 
 pub use config::{BrokerConfig, Config, MeshConfig, StoreConfig, Sync, TasksConfig};
 pub use data::{DataDirectory, DataError};
@@ -20,5 +20,5 @@ pub use instance::{Instance, Setup, StartError, Stopped};
 pub use mesh::{Join, Membership, PeersConfig, PeersTlsConfig};
 pub use roles::{definitions, key_name};
 pub use sample::{Sample, load_sample};
-pub use state::{Verified, verify_state};
 pub use security::{Security, SecurityError};
+pub use state::{Verified, verify_state};
