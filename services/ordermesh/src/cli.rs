@@ -211,7 +211,6 @@ impl Settings {
             .set("mesh.partitions", self.partitions)
             .set("telemetry.otlp", self.otlp.as_ref())
             .set("telemetry.metrics", self.metrics)
-            .set("schemas.registry.url", self.schema_registry.as_ref())
             .set("manufacturing.items_per_second", self.workshop)
             .set("validation.required_checks", self.checks.as_deref().map(required))
             .set("broker.sync", self.sync.map(Sync::from))

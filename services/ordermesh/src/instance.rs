@@ -10,13 +10,12 @@ use gateway::{Gateway, LocalOwner};
 use notifications::Courier;
 use service_host::{Clock, Drained, Health, Server, Watches};
 use state_store::Stores;
-use task_runtime::{Assignment, Definition, RestoreProgress, Role, Runtime, SharedTracer, Start, Storage, TaskState};
+use task_runtime::{Assignment, RestoreProgress, Role, Runtime, SharedTracer, Start, Storage, TaskState};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::data::{DataDirectory, DataError};
-use crate::described::{SchemaError, Topics};
 use crate::mesh::{Join, Seat};
 use crate::roles::{self, Roles};
 use crate::{Config, Security};
@@ -42,9 +41,6 @@ pub enum StartError {
     /// The topics are not as they must be.
     #[error("the tasks cannot be started")]
     Tasks(#[from] event_log::Error),
-    /// What this version writes does not go with what is there.
-    #[error("this version cannot write to the topics of the mesh")]
-    Schemas(#[from] SchemaError),
     /// The gateway refuses.
     #[error("the gateway cannot be started")]
     Gateway(#[from] gateway::StartError),
@@ -87,7 +83,6 @@ pub struct Instance {
     server: JoinHandle<Drained>,
     courier: JoinHandle<()>,
     courier_stop: CancellationToken,
-    registering: Registering,
     shutdown: CancellationToken,
 }
 
@@ -155,6 +150,7 @@ impl Instance {
         let courier = Courier::new(mails, sender, clock, &config.notifications);
         let courier = tokio::spawn(courier.run(courier_stop.clone()));
 
+        let shutdown = CancellationToken::new();
         let watches = Watches::new(config.watches.clone(), log.clone(), config.mesh.partitions);
         let roles = Arc::new(Roles::new(&config, &runtime, &watches));
         let services = roles.services();
@@ -167,6 +163,7 @@ impl Instance {
             descriptors: proto::FILE_DESCRIPTOR_SET,
             owners: seat.owners(),
             operations: LocalOwner::new(operations.add_service(seat.topology())),
+            tokens: security.tokens,
             draining: shutdown.clone(),
         })?;
         tokio::spawn(service_host::renew_all(security.renewals, shutdown.clone()));
@@ -186,7 +183,6 @@ impl Instance {
             server,
             courier,
             courier_stop,
-            registering,
             shutdown,
         })
     }
@@ -272,7 +268,6 @@ impl Instance {
         }
         let tasks_finished = self.runtime.stop(TASKS_STOP).await;
         self.seat.leave().await;
-        self.registering.ended().await;
         if let Some(log) = self.own_log {
             log.close().await;
         }
