@@ -23,6 +23,9 @@ pub struct Config {
     pub fetch_bytes_max: usize,
     /// Longest wait of one fetch. Arriving records end it; the time costs no latency.
     pub fetch_wait: Duration,
+    /// Shortest time between two fetches of patient inputs: see [`crate::Definition::patient`]. It is for them what batching in
+    /// time is elsewhere: fewer and larger commits, for as much later an effect under load. Zero makes them as prompt as others.
+    pub patience: Duration,
     /// Unpublished outputs at which a task stops taking new work until the log takes them.
     pub outbox_records_max: usize,
     /// Largest value of a record that is sent to the log, in bytes; larger commits are split, larger outputs refused.
@@ -65,6 +68,7 @@ impl Default for Config {
             quiet_records_max: 1_024,
             fetch_bytes_max: 256 * 1024,
             fetch_wait: Duration::from_secs(30),
+            patience: Duration::from_millis(50),
             outbox_records_max: 16_384,
             record_bytes_max: 900_000,
             flush_interval: Duration::from_secs(10),

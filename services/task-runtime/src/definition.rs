@@ -3,7 +3,7 @@
 //! Handlers are pure of I/O: they see one record, command or timer and a [`Context`], and what they do becomes part of the
 //! task's next commit, all or nothing. They may run again with the same input after a crash; only the committed run counts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -72,6 +72,7 @@ pub(crate) type TimerHandler = Arc<dyn Fn(&mut Context<'_>, &Timer<'_>) -> Resul
 pub struct Definition {
     pub(crate) service: &'static str,
     pub(crate) inputs: Vec<(TopicName, RecordHandler)>,
+    pub(crate) patient: BTreeSet<TopicName>,
     pub(crate) commands: BTreeMap<&'static str, CommandHandler>,
     pub(crate) timers: BTreeMap<&'static str, TimerHandler>,
     pub(crate) stores: Vec<StoreId>,
@@ -100,6 +101,7 @@ impl Definition {
         Self {
             service,
             inputs: Vec::new(),
+            patient: BTreeSet::new(),
             commands: BTreeMap::new(),
             timers: BTreeMap::new(),
             stores: Vec::new(),
@@ -120,6 +122,18 @@ impl Definition {
         assert!(self.inputs.iter().all(|(t, _)| *t != topic), "topic {topic} is read twice by {}", self.service);
         self.inputs.push((topic, Arc::new(handler)));
         self
+    }
+
+    /// Reads a topic without hurry: its records may wait for more of them, so that one commit takes many. It is meant for views
+    /// and for effects that nobody waits for. The first record after a quiet time is still taken at once; under load they wait
+    /// for up to [`crate::Config::patience`].
+    #[must_use]
+    pub fn patient<F>(mut self, topic: &str, handler: F) -> Self
+    where
+        F: Fn(&mut Context<'_>, &Input<'_>) -> Result<(), ProcessError> + Send + Sync + 'static,
+    {
+        self.patient.insert(TopicName::new(topic));
+        self.input(topic, handler)
     }
 
     /// Answers a command.

@@ -10,7 +10,7 @@ use crate::{topics, wire};
 
 pub(crate) fn register(definition: Definition, config: &Config) -> Definition {
     let kept_ms = ms(config.moved_books_kept);
-    definition.input(topics::BOOKS_BY_AUTHOR, move |ctx, input| process(ctx, input, kept_ms))
+    definition.patient(topics::BOOKS_BY_AUTHOR, move |ctx, input| process(ctx, input, kept_ms))
 }
 
 fn process(ctx: &mut Context<'_>, input: &Input<'_>, kept_ms: i64) -> Result<(), ProcessError> {

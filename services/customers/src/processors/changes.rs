@@ -8,7 +8,7 @@ use crate::topics;
 use crate::wire::{self, records};
 
 pub(crate) fn register(definition: Definition) -> Definition {
-    definition.input(topics::ORDER_CHANGES_BY_CUSTOMER, process)
+    definition.patient(topics::ORDER_CHANGES_BY_CUSTOMER, process)
 }
 
 fn process(ctx: &mut Context<'_>, input: &Input<'_>) -> Result<(), ProcessError> {

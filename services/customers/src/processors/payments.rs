@@ -9,7 +9,7 @@ use crate::topics;
 use crate::wire::{self, records};
 
 pub(crate) fn register(definition: Definition) -> Definition {
-    definition.input(topics::ORDER_PAYMENTS, process)
+    definition.patient(topics::ORDER_PAYMENTS, process)
 }
 
 fn process(ctx: &mut Context<'_>, input: &Input<'_>) -> Result<(), ProcessError> {

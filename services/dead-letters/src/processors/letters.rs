@@ -7,7 +7,7 @@ use crate::stores::{LETTERS, WAITING, letter_key, waiting_key};
 use crate::{topics, wire};
 
 pub(crate) fn register(definition: Definition, services: &[&Definition]) -> Definition {
-    services.iter().fold(definition, |definition, service| definition.input(service.dead_letters().as_str(), process))
+    services.iter().fold(definition, |definition, service| definition.patient(service.dead_letters().as_str(), process))
 }
 
 fn process(ctx: &mut Context<'_>, input: &Input<'_>) -> Result<(), ProcessError> {

@@ -15,7 +15,7 @@ const PAGE_ORDERS: usize = 64;
 pub(crate) fn register(definition: Definition, config: &Config) -> Definition {
     let (input_domain, timer_domain) = (config.message_id_domain.clone(), config.message_id_domain.clone());
     definition
-        .input(topics::CUSTOMERS, move |ctx, input| process(ctx, input, &input_domain))
+        .patient(topics::CUSTOMERS, move |ctx, input| process(ctx, input, &input_domain))
         .timer(TIMER, move |ctx, timer| go_on(ctx, timer, &timer_domain))
 }
 

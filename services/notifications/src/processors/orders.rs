@@ -9,8 +9,8 @@ use crate::{Config, topics, wire};
 pub(crate) fn register(definition: Definition, config: &Config) -> Definition {
     let (placed_domain, changed_domain) = (config.message_id_domain.clone(), config.message_id_domain.clone());
     definition
-        .input(topics::ORDERS_BY_CUSTOMER, move |ctx, input| placed(ctx, input, &placed_domain))
-        .input(topics::ORDER_CHANGES_BY_CUSTOMER, move |ctx, input| changed(ctx, input, &changed_domain))
+        .patient(topics::ORDERS_BY_CUSTOMER, move |ctx, input| placed(ctx, input, &placed_domain))
+        .patient(topics::ORDER_CHANGES_BY_CUSTOMER, move |ctx, input| changed(ctx, input, &changed_domain))
 }
 
 fn placed(ctx: &mut Context<'_>, input: &Input<'_>, message_id_domain: &str) -> Result<(), ProcessError> {

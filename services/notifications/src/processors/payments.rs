@@ -8,7 +8,7 @@ use crate::{Config, topics, wire};
 
 pub(crate) fn register(definition: Definition, config: &Config) -> Definition {
     let message_id_domain = config.message_id_domain.clone();
-    definition.input(topics::ORDER_PAYMENTS, move |ctx, input| process(ctx, input, &message_id_domain))
+    definition.patient(topics::ORDER_PAYMENTS, move |ctx, input| process(ctx, input, &message_id_domain))
 }
 
 fn process(ctx: &mut Context<'_>, input: &Input<'_>, message_id_domain: &str) -> Result<(), ProcessError> {

@@ -1,9 +1,14 @@
-//! Reading ahead of processing: one fetch over all inputs of the task, and a bounded queue of what it brought.
+//! Reading ahead of processing: one fetch over all inputs that somebody waits for, one over the patient ones, and a bounded
+//! queue of what they brought.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::Duration;
 
 use event_log::{Error, FetchFrom, FetchLimits, Fetched, Offset, SharedLog, StoredRecord, TopicPartition};
 use futures::future::BoxFuture;
+use tokio::time::Instant;
 
 use crate::TaskError;
 use crate::config::{Backoff, Config};
@@ -19,7 +24,16 @@ pub(super) struct Inputs {
     queued_bytes: usize,
     /// Where to read next, by input.
     from: Vec<FetchFrom>,
-    pub(super) fetch: Option<BoxFuture<'static, Result<Brought, TaskError>>>,
+    lanes: Vec<Lane>,
+}
+
+/// Inputs that are fetched together.
+struct Lane {
+    inputs: Vec<usize>,
+    /// Shortest time from what one fetch brought to the next fetch.
+    interval: Duration,
+    not_before: Option<Instant>,
+    fetch: Option<BoxFuture<'static, Result<Brought, TaskError>>>,
 }
 
 impl Inputs {
@@ -30,6 +44,22 @@ impl Inputs {
             self.queued_bytes += records.iter().map(|stored| stored.record.approximate_size()).sum::<usize>();
             self.queued.extend(records.into_iter().map(|record| (input, record)));
         }
+    }
+
+    /// Waits for what the next fetch brings. Nothing is lost when this is given up.
+    pub(super) async fn brought(&mut self) -> Result<Brought, TaskError> {
+        poll_fn(|cx| {
+            for lane in &mut self.lanes {
+                let Some(fetch) = &mut lane.fetch else { continue };
+                if let Poll::Ready(brought) = fetch.as_mut().poll(cx) {
+                    lane.fetch = None;
+                    lane.not_before = (!lane.interval.is_zero()).then(|| Instant::now() + lane.interval);
+                    return Poll::Ready(brought);
+                }
+            }
+            Poll::Pending
+        })
+        .await
     }
 
     /// Takes the next record.
@@ -60,7 +90,13 @@ impl Task {
             };
             from.push(FetchFrom { partition, offset });
         }
-        self.running.inputs = Inputs { from, ..Inputs::default() };
+        let definition = &self.setting.definition;
+        let (patient, prompt): (Vec<_>, Vec<_>) =
+            (0..from.len()).partition(|input| definition.patient.contains(&definition.inputs[*input].0));
+        let lane = |inputs, interval| Lane { inputs, interval, not_before: None, fetch: None };
+        let lanes = [lane(prompt, Duration::ZERO), lane(patient, self.config.patience)];
+        let lanes = lanes.into_iter().filter(|lane| !lane.inputs.is_empty()).collect();
+        self.running.inputs = Inputs { from, lanes, ..Inputs::default() };
         Ok(())
     }
 
@@ -70,26 +106,40 @@ impl Task {
         let inputs = &mut self.running.inputs;
         inputs.queued.clear();
         inputs.queued_bytes = 0;
-        inputs.fetch = None;
+        for lane in &mut inputs.lanes {
+            lane.fetch = None;
+        }
         for from in &mut inputs.from {
             let committed = self.progress.inputs.get(from.partition.topic.as_str()).and_then(|input| input.position);
             from.offset = Offset(committed.unwrap_or(0));
         }
     }
 
-    /// Keeps one fetch going as long as there is room for what it brings.
+    /// Keeps the fetches going as long as there is room for what they bring.
     pub(super) fn start_fetch(&mut self) {
         let inputs = &mut self.running.inputs;
         let room = inputs.queued.len() < self.config.read_ahead_records_max
             && inputs.queued_bytes < self.config.read_ahead_bytes_max;
-        if inputs.fetch.is_none() && room && !inputs.from.is_empty() {
-            inputs.fetch = Some(Box::pin(fetch(self.log.clone(), inputs.from.clone(), self.config.clone())));
+        for lane in inputs.lanes.iter_mut().filter(|lane| lane.fetch.is_none() && room) {
+            let from = lane.inputs.iter().map(|input| (*input, inputs.from[*input].clone())).collect();
+            let (log, config, not_before) = (self.log.clone(), self.config.clone(), lane.not_before);
+            lane.fetch = Some(Box::pin(async move {
+                if let Some(instant) = not_before {
+                    tokio::time::sleep_until(instant).await;
+                }
+                fetch(log, from, config).await
+            }));
         }
     }
 }
 
 /// Fetches until something is there.
-async fn fetch(log: SharedLog, from: Vec<FetchFrom>, config: std::sync::Arc<Config>) -> Result<Brought, TaskError> {
+async fn fetch(
+    log: SharedLog,
+    inputs: Vec<(usize, FetchFrom)>,
+    config: std::sync::Arc<Config>,
+) -> Result<Brought, TaskError> {
+    let from: Vec<_> = inputs.iter().map(|(_, from)| from.clone()).collect();
     let limits = FetchLimits { max_bytes_per_partition: config.fetch_bytes_max, max_wait: config.fetch_wait };
     let mut backoff = Backoff::new(&config);
     loop {
@@ -104,11 +154,11 @@ async fn fetch(log: SharedLog, from: Vec<FetchFrom>, config: std::sync::Arc<Conf
         let mut brought = Brought::new();
         let mut failed = false;
         for Fetched { partition, result } in fetched {
-            let Some(input) = from.iter().position(|f| f.partition == partition) else { continue };
+            let Some((input, from)) = inputs.iter().find(|(_, from)| from.partition == partition) else { continue };
             match result {
-                Ok(batch) => brought.push((input, batch.records)),
+                Ok(batch) => brought.push((*input, batch.records)),
                 Err(error) if error.is_retryable() => failed = true,
-                Err(error) => return Err(classed(error, &from[input])),
+                Err(error) => return Err(classed(error, from)),
             }
         }
         if brought.iter().any(|(_, records)| !records.is_empty()) {

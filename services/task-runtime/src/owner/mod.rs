@@ -117,10 +117,7 @@ impl Task {
                     running.reads.check = None;
                     self.checked(checked)?;
                 }
-                fetched = ready(&mut running.inputs.fetch) => {
-                    running.inputs.fetch = None;
-                    running.inputs.queue(fetched?);
-                }
+                brought = running.inputs.brought() => running.inputs.queue(brought?),
                 request = inbox.recv(), if room => match request {
                     Some(request) => self.receive(request, inbox),
                     None => return self.drain().await,

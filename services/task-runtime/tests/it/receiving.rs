@@ -187,3 +187,37 @@ async fn a_topic_with_another_number_of_partitions_is_refused() {
     let refused = task_runtime::Runtime::start(other, vec![counter()]).await.unwrap_err();
     assert!(matches!(refused, event_log::Error::TopicMismatch { .. }), "{refused}");
 }
+
+/// How often the commits of a `kind` of reader took records, of one that comes alone and of four that come every 10 ms behind it.
+async fn takings(definition: Definition) -> Vec<usize> {
+    let log = Log::with(&definition).await;
+    let life = begin(&log, definition);
+    put(&log.memory, "inbox", "alone");
+    let begun = tokio::time::Instant::now();
+    arrives(&life, "alone").await;
+    assert_eq!(begun.elapsed().as_millis(), 0, "it waits for nobody");
+    for value in ["b", "c", "d", "e"] {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        put(&log.memory, "inbox", value);
+    }
+    arrives(&life, "e").await;
+    assert!(begun.elapsed() <= Config::default().patience, "the last waits no longer than patience lasts");
+    life.stop().await;
+    let (bodies, _) = reading(&log.memory, "reader-changelog");
+    bodies.iter().map(|body| body.changes.len()).filter(|taken| *taken > 0).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_patient_input_is_taken_at_once_when_it_comes_alone_and_together_under_load() {
+    let read = |context: &mut task_runtime::Context<'_>, input: &task_runtime::Input<'_>| {
+        context.put(SEEN, &input.value()?.clone(), "taken");
+        Ok(())
+    };
+    LocalSet::new()
+        .run_until(async move {
+            let reader = || Definition::new("reader").store(SEEN);
+            assert_eq!(takings(reader().input("inbox", read)).await, [1, 1, 1, 1, 1]);
+            assert_eq!(takings(reader().patient("inbox", read)).await, [1, 4]);
+        })
+        .await;
+}

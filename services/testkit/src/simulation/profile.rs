@@ -127,6 +127,7 @@ fn config(dice: &mut Dice, forgetful: bool, shortcut: Shortcut) -> Config {
         quiet_records_max: dice.pick(&[1, 4, 64]),
         fetch_bytes_max: dice.pick(&[1, 300, 64_000]),
         fetch_wait: Duration::from_secs(30),
+        patience: dice.millis(0, 100),
         outbox_records_max: dice.pick(&[1, 4, 64]),
         ownership_check: dice.millis(100, 5_000),
         // Small ones split almost every commit.
