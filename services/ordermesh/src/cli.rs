@@ -14,6 +14,7 @@ use crate::cli::security::{PeerFlags, SecurityFlags};
 use crate::connect::{TlsFlags, TokenFlags};
 use crate::health::Probe;
 use crate::producers::Producer;
+use crate::schema::Schema;
 
 /// An order system as a mesh of gRPC services on event logs.
 #[derive(Debug, Parser)]
@@ -70,6 +71,9 @@ pub(crate) enum Command {
     /// Looks at the state of a mesh that does not run.
     #[command(subcommand)]
     State(State),
+    /// Shows what the records on topics are made of.
+    #[command(subcommand)]
+    Schema(Schema),
     #[command(flatten)]
     Producer(Producer),
 }
@@ -115,6 +119,12 @@ pub(crate) struct Settings {
     /// Checks that an order must pass [default: details,fraud,inventory,credit]
     #[arg(long, value_enum, value_delimiter = ',', value_name = "CHECK,...")]
     checks: Option<Vec<CheckFlag>>,
+    /// Services whose tasks run here, separated by commas [default: all]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    roles: Option<Vec<String>>,
+    /// Registers the schemas of all topics with this schema registry (Confluent's API), such as http://127.0.0.1:8081
+    #[arg(long, value_name = "URL")]
+    schema_registry: Option<String>,
     /// Configuration file (TOML); see `ordermesh config` for what can stand in it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -149,9 +159,6 @@ pub(crate) struct Joining {
     /// Brokers, each host:port, separated by commas
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     brokers: Option<Vec<String>>,
-    /// Services whose tasks run here, separated by commas [default: all]
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
-    roles: Option<Vec<String>>,
     /// Name of this instance in its mesh; it must be its own, and stay the same [default: the name of the host]
     #[arg(long, value_name = "NAME")]
     instance: Option<String>,
@@ -198,7 +205,7 @@ impl Settings {
     fn load_with(&self, joining: &Joining) -> Result<Config, LoadError> {
         let overrides = Overrides::new()
             .set("kafka.brokers", joining.brokers.as_ref())
-            .set("mesh.roles", joining.roles.as_ref())
+            .set("mesh.roles", self.roles.as_ref())
             .set("mesh.instance", joining.instance.as_ref())
             .set("mesh.group", joining.group.as_ref())
             .set("peers.advertise", joining.advertise.as_ref())
@@ -211,6 +218,7 @@ impl Settings {
             .set("mesh.partitions", self.partitions)
             .set("telemetry.otlp", self.otlp.as_ref())
             .set("telemetry.metrics", self.metrics)
+            .set("schemas.registry.url", self.schema_registry.as_ref())
             .set("manufacturing.items_per_second", self.workshop)
             .set("validation.required_checks", self.checks.as_deref().map(required))
             .set("broker.sync", self.sync.map(Sync::from))

@@ -41,6 +41,8 @@ pub struct Config {
     pub gateway: gateway::Config,
     /// Watches.
     pub watches: WatchConfig,
+    /// Schemas of what is on topics.
+    pub schemas: schemas::Config,
     /// Orders.
     pub orders: orders::Config,
     /// Validation.
@@ -83,6 +85,14 @@ pub struct MeshConfig {
     pub standbys: usize,
     /// Listens elsewhere than on loopback although nothing is encrypted there.
     pub insecure: bool,
+}
+
+impl MeshConfig {
+    /// Whether the tasks of this service run here.
+    #[must_use]
+    pub fn runs(&self, role: &str) -> bool {
+        self.roles.is_empty() || self.roles.iter().any(|wanted| wanted == role)
+    }
 }
 
 /// When an append to the log is acknowledged.
@@ -133,6 +143,9 @@ pub struct TasksConfig {
     pub waits_max: usize,
     /// Records, commands and timers of one commit.
     pub batch_items_max: usize,
+    /// How long views and effects that nobody waits for let events gather, at most 10 s.
+    #[serde(with = "humantime_serde")]
+    pub patience: Duration,
     /// How long answers are remembered by request id.
     #[serde(with = "humantime_serde")]
     pub request_memory: Duration,
@@ -157,6 +170,7 @@ impl Default for Config {
             tasks: TasksConfig::default(),
             gateway: gateway::Config::default(),
             watches: WatchConfig::default(),
+            schemas: schemas::Config::default(),
             orders: orders::Config::default(),
             validation: validation::Config::default(),
             inventory: inventory::Config::default(),
@@ -215,6 +229,7 @@ impl Default for TasksConfig {
             calls_waiting_max: tasks.calls_waiting_max,
             waits_max: tasks.waits_max,
             batch_items_max: tasks.batch_items_max,
+            patience: tasks.patience,
             request_memory: tasks.request_memory,
             #[cfg(feature = "simulation")]
             shortcut: tasks.shortcut,
@@ -237,6 +252,7 @@ impl TasksConfig {
             calls_waiting_max: self.calls_waiting_max,
             waits_max: self.waits_max,
             batch_items_max: self.batch_items_max,
+            patience: self.patience,
             request_memory: self.request_memory,
             #[cfg(feature = "simulation")]
             shortcut: self.shortcut,
@@ -271,11 +287,17 @@ impl Config {
         within("tasks.calls_waiting_max", self.tasks.calls_waiting_max, 1..=65_536)?;
         within("tasks.waits_max", self.tasks.waits_max, 1..=10_000_000)?;
         within("tasks.batch_items_max", self.tasks.batch_items_max, 1..=100_000)?;
+        within(
+            "tasks.patience (in ms)",
+            usize::try_from(self.tasks.patience.as_millis()).unwrap_or(usize::MAX),
+            0..=10_000,
+        )?;
         // The services' own servers take no more than 4 MiB.
         within("limits.message_bytes_max", self.limits.message_bytes_max, 1024..=4 << 20)?;
         within("limits.calls_max", self.limits.calls_max, 1..=10_000_000)?;
         self.gateway.check(self.limits.message_bytes_max)?;
         self.watches.check()?;
+        self.schemas.check()?;
         self.orders.check()?;
         self.validation.check()?;
         self.inventory.check()?;

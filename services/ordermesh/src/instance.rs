@@ -8,14 +8,16 @@ use embedded_broker::EmbeddedLog;
 use event_log::SharedLog;
 use gateway::{Gateway, LocalOwner};
 use notifications::Courier;
+use schemas::{Registering, ShowSchemas};
 use service_host::{Clock, Drained, Health, Server, Watches};
 use state_store::Stores;
-use task_runtime::{Assignment, RestoreProgress, Role, Runtime, SharedTracer, Start, Storage, TaskState};
+use task_runtime::{Assignment, Definition, RestoreProgress, Role, Runtime, SharedTracer, Start, Storage, TaskState};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::data::{DataDirectory, DataError};
+use crate::described::{SchemaError, Topics};
 use crate::mesh::{Join, Seat};
 use crate::roles::{self, Roles};
 use crate::{Config, Security};
@@ -41,6 +43,9 @@ pub enum StartError {
     /// The topics are not as they must be.
     #[error("the tasks cannot be started")]
     Tasks(#[from] event_log::Error),
+    /// What this version writes does not go with what is there.
+    #[error("this version cannot write to the topics of the mesh")]
+    Schemas(#[from] SchemaError),
     /// The gateway refuses.
     #[error("the gateway cannot be started")]
     Gateway(#[from] gateway::StartError),
@@ -83,6 +88,7 @@ pub struct Instance {
     server: JoinHandle<Drained>,
     courier: JoinHandle<()>,
     courier_stop: CancellationToken,
+    registering: Registering,
     shutdown: CancellationToken,
 }
 
@@ -143,14 +149,29 @@ impl Instance {
         if join.is_some() {
             start.assignment = Assignment::Managed(Role::Idle);
         }
-        let runtime = Runtime::start(start, roles::definitions(&config)).await?;
-
-        let mails = runtime.tasks(notifications::SERVICE).expect("the runtime was started with every role");
-        let courier_stop = CancellationToken::new();
-        let courier = Courier::new(mails, sender, clock, &config.notifications);
-        let courier = tokio::spawn(courier.run(courier_stop.clone()));
-
         let shutdown = CancellationToken::new();
+        let runs = |service: &str| match &join {
+            Some(join) => join.services.contains(service),
+            None => config.mesh.runs(service),
+        };
+        let topics = Topics::of(&roles::definitions(&config))?;
+        let mut definitions = roles::labelled(&config, &topics);
+        let (schemas, registering) = agree(&config, &topics, &definitions, &log, &clock, runs, &shutdown).await?;
+        if join.is_none() {
+            definitions.retain(|definition| config.mesh.runs(definition.service()));
+        }
+        let runtime = Runtime::start(start, definitions).await?;
+
+        let mails = runtime.tasks(notifications::SERVICE);
+        let courier = mails.map(|mails| Courier::new(mails, sender, clock, &config.notifications));
+        let courier_stop = CancellationToken::new();
+        let stop = courier_stop.clone();
+        let courier = tokio::spawn(async move {
+            if let Some(courier) = courier {
+                courier.run(stop).await;
+            }
+        });
+
         let watches = Watches::new(config.watches.clone(), log.clone(), config.mesh.partitions);
         let roles = Arc::new(Roles::new(&config, &runtime, &watches));
         let services = roles.services();
@@ -162,7 +183,7 @@ impl Instance {
             message_bytes_max: config.limits.message_bytes_max,
             descriptors: proto::FILE_DESCRIPTOR_SET,
             owners: seat.owners(),
-            operations: LocalOwner::new(operations.add_service(seat.topology())),
+            operations: LocalOwner::new(operations.add_service(seat.topology()).add_service(schemas.server())),
             tokens: security.tokens,
             draining: shutdown.clone(),
         })?;
@@ -183,6 +204,7 @@ impl Instance {
             server,
             courier,
             courier_stop,
+            registering,
             shutdown,
         })
     }
@@ -268,11 +290,35 @@ impl Instance {
         }
         let tasks_finished = self.runtime.stop(TASKS_STOP).await;
         self.seat.leave().await;
+        self.registering.ended().await;
         if let Some(log) = self.own_log {
             log.close().await;
         }
         Stopped { connections_cut, tasks_finished }
     }
+}
+
+/// Makes sure that what this process reads and writes is what the log and the schema registry know, before it writes anything.
+async fn agree(
+    config: &Config,
+    topics: &Topics,
+    definitions: &[Definition],
+    log: &SharedLog,
+    clock: &Clock,
+    runs: impl Fn(&str) -> bool,
+    stop: &CancellationToken,
+) -> Result<(ShowSchemas, Registering), StartError> {
+    let here: Vec<&Definition> = definitions.iter().filter(|definition| runs(definition.service())).collect();
+    let writes = |topic: &str| match topic {
+        schemas::TOPIC => !here.is_empty(),
+        _ => here.iter().any(|definition| definition.messages().any(|(written, _)| written.as_str() == topic)),
+    };
+    let shown = topics.keep(log.clone(), &config.mesh.instance, clock.now_ms(), writes).await?;
+    let registering = match here.is_empty() {
+        true => Registering::none(),
+        false => topics.register(config, stop).await?,
+    };
+    Ok((shown, registering))
 }
 
 /// Opens log and stores on a thread that may block: after a crash the log reads what was being written.

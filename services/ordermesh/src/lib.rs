@@ -7,6 +7,7 @@ compile_error!("the feature `simulation` breaks the promises of the mesh on purp
 
 mod config;
 mod data;
+mod described;
 mod instance;
 mod mesh;
 mod roles;
@@ -16,6 +17,7 @@ mod state;
 
 pub use config::{BrokerConfig, Config, MeshConfig, StoreConfig, Sync, TasksConfig};
 pub use data::{DataDirectory, DataError};
+pub use described::SchemaError;
 pub use instance::{Instance, Setup, StartError, Stopped};
 pub use mesh::{Join, Membership, PeersConfig, PeersTlsConfig};
 pub use roles::{definitions, key_name};

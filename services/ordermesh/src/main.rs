@@ -5,6 +5,7 @@ mod connect;
 mod dev;
 mod health;
 mod producers;
+mod schema;
 mod serve;
 mod topology;
 mod verify;
@@ -54,6 +55,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             let config = settings.load()?;
             on_one_thread(verify::run(&config))
         }
+        Command::Schema(schema) => on_one_thread(schema::run(schema)),
         Command::Producer(producer) => on_one_thread(async { Ok(producers::run(producer).await?) }),
     }
 }

@@ -15,10 +15,20 @@ use tonic::server::NamedService;
 use tower::Service;
 
 use crate::Config;
+use crate::described::Topics;
 
 /// What the tasks of all roles do.
 #[must_use]
 pub fn definitions(config: &Config) -> Vec<Definition> {
+    assemble(config, |definition| definition)
+}
+
+/// The same with labels on what they write, and a look at the labels of what they read.
+pub(crate) fn labelled(config: &Config, topics: &Topics) -> Vec<Definition> {
+    assemble(config, |definition| definition.with_schemas(|topic| topics.schema(topic)))
+}
+
+fn assemble(config: &Config, finish: impl Fn(Definition) -> Definition) -> Vec<Definition> {
     let services = [
         orders::definition(&config.orders),
         validation::definition(&config.validation),
@@ -29,7 +39,8 @@ pub fn definitions(config: &Config) -> Vec<Definition> {
         payments::definition(&config.payments),
         notifications::definition(&config.notifications),
         catalog::definition(&config.catalog),
-    ];
+    ]
+    .map(finish);
     let dead_letters = dead_letters::definition(&config.dead_letters, &services.each_ref());
     services.into_iter().map(Definition::replayable).chain([dead_letters]).collect()
 }
@@ -44,40 +55,36 @@ pub(crate) struct Roles {
 }
 
 impl Roles {
-    /// Puts the gRPC services before the tasks of a runtime that was started with [`definitions`].
+    /// Puts the gRPC services before the tasks of a runtime that was started with [`definitions`], or with some of them.
     pub(crate) fn new(config: &Config, runtime: &Runtime, watches: &Watches) -> Self {
-        let instance: Arc<str> = Arc::from(config.mesh.instance.as_str());
         let mut roles = Self {
             partitions: config.mesh.partitions,
-            instance: instance.clone(),
+            instance: Arc::from(config.mesh.instance.as_str()),
             owners: HashMap::new(),
             services: HashMap::new(),
             changes: watch::Sender::new(0),
         };
-        let owner = |service: &str| {
-            let tasks = runtime.tasks(service).expect("the runtime was started with every role");
-            service_host::Owner::new(tasks, instance.clone())
-        };
-        roles.add(orders::SERVICE, orders::server(owner(orders::SERVICE), watches, &config.orders));
-        roles.add(validation::SERVICE, validation::server(owner(validation::SERVICE), &config.validation));
-        roles.add(inventory::SERVICE, inventory::server(owner(inventory::SERVICE), &config.inventory));
-        roles.add(customers::SERVICE, customers::server(owner(customers::SERVICE), &config.customers));
-        roles.add(manufacturing::SERVICE, manufacturing::server(owner(manufacturing::SERVICE), &config.manufacturing));
-        roles.add(shipping::SERVICE, shipping::server(owner(shipping::SERVICE), watches, &config.shipping));
-        roles.add(payments::SERVICE, payments::server(owner(payments::SERVICE)));
-        roles.add(dead_letters::SERVICE, dead_letters::server(owner(dead_letters::SERVICE), &config.dead_letters));
-        roles.add(notifications::SERVICE, notifications::server(owner(notifications::SERVICE), &config.notifications));
-        roles.add(catalog::SERVICE, catalog::server(owner(catalog::SERVICE), &config.catalog));
+        roles.add(runtime, orders::SERVICE, |owner| orders::server(owner, watches, &config.orders));
+        roles.add(runtime, validation::SERVICE, |owner| validation::server(owner, &config.validation));
+        roles.add(runtime, inventory::SERVICE, |owner| inventory::server(owner, &config.inventory));
+        roles.add(runtime, customers::SERVICE, |owner| customers::server(owner, &config.customers));
+        roles.add(runtime, manufacturing::SERVICE, |owner| manufacturing::server(owner, &config.manufacturing));
+        roles.add(runtime, shipping::SERVICE, |owner| shipping::server(owner, watches, &config.shipping));
+        roles.add(runtime, payments::SERVICE, payments::server);
+        roles.add(runtime, dead_letters::SERVICE, |owner| dead_letters::server(owner, &config.dead_letters));
+        roles.add(runtime, notifications::SERVICE, |owner| notifications::server(owner, &config.notifications));
+        roles.add(runtime, catalog::SERVICE, |owner| catalog::server(owner, &config.catalog));
         roles
     }
 
-    fn add<S>(&mut self, role: &'static str, server: S)
+    fn add<S>(&mut self, runtime: &Runtime, role: &'static str, server: impl FnOnce(service_host::Owner) -> S)
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = std::convert::Infallible> + NamedService,
         S: Clone + Send + std::marker::Sync + 'static,
         S::Future: Send,
     {
-        let owner = LocalOwner::new(server);
+        let Some(tasks) = runtime.tasks(role) else { return };
+        let owner = LocalOwner::new(server(service_host::Owner::new(tasks, self.instance.clone())));
         self.owners.insert(role, owner.clone());
         self.services.insert(S::NAME, owner);
     }

@@ -11,7 +11,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What each crate beside the services may use of the others.
-const MAY_USE: [(&str, &[&str]); 13] = [
+const MAY_USE: [(&str, &[&str]); 14] = [
     ("proto", &[]),
     ("credentials", &[]),
     ("event-log", &[]),
@@ -22,6 +22,7 @@ const MAY_USE: [(&str, &[&str]); 13] = [
     ("service-host", &["credentials", "proto", "task-runtime"]),
     ("gateway", &["proto", "service-host"]),
     ("membership", &["kafka-log", "proto", "service-host"]),
+    ("schemas", &["credentials", "event-log", "proto", "service-host", "task-runtime"]),
     // The campaign reads topics through the port of logs, like a reader outside of the mesh.
     ("loadtest", &["embedded-broker", "event-log", "kafka-log", "proto"]),
     ("testkit", &["event-log", "membership", "ordermesh", "proto", "service-host", "state-store", "task-runtime"]),
@@ -31,11 +32,12 @@ const MAY_USE: [(&str, &[&str]); 13] = [
 /// What each service may use: never another service.
 const SERVICES_MAY_USE: [&str; 3] = ["proto", "service-host", "task-runtime"];
 /// What tests may use beside what their crate may: nothing in production code does.
-const TESTS_MAY_USE: [(&str, &str); 6] = [
+const TESTS_MAY_USE: [(&str, &str); 7] = [
     ("gateway", "testkit"),
     ("kafka-log", "state-store"),
     ("kafka-log", "task-runtime"),
     ("ordermesh", "testkit"),
+    ("schemas", "testkit"),
     ("task-runtime", "embedded-broker"),
     ("task-runtime", "testkit"),
 ];

@@ -7,6 +7,8 @@ mod instances;
 mod mail_server;
 #[cfg(feature = "mesh")]
 mod mesh;
+#[cfg(feature = "registry-server")]
+mod registry_server;
 mod running;
 #[cfg(feature = "simulation")]
 pub mod simulation;
@@ -17,5 +19,7 @@ pub use instances::Instances;
 pub use mail_server::{MailServer, MailTls, Misbehaviour, ReceivedMail};
 #[cfg(feature = "mesh")]
 pub use mesh::Mesh;
+#[cfg(feature = "registry-server")]
+pub use registry_server::{RegistryServer, RegistryTrouble};
 pub use running::Running;
 pub use task_runtime::driver::{Driver, Emitted};

@@ -67,6 +67,12 @@ impl Mesh {
         Self { directory, config, clock, instance, channel }
     }
 
+    /// The same with other settings from then on.
+    pub async fn reconfigured(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut self.config);
+        self.restart().await
+    }
+
     /// Stops it in an orderly way.
     pub async fn stop(self) -> Stopped {
         drop(self.channel);

@@ -20,6 +20,7 @@ mod payments;
 mod process;
 mod producers;
 mod refusals;
+mod schemas;
 mod shop;
 mod state;
 mod validation;

@@ -231,3 +231,14 @@ fn shells_learn_the_whole_command_line() {
         }
     }
 }
+
+#[test]
+fn schemas_are_shown_as_a_table_and_as_text() {
+    let (_data, process) = mesh();
+    let table = done(&process, &["schema", "list"]);
+    let line = table.lines().find(|line| line.starts_with("orders ")).unwrap();
+    assert!(line.contains("ordermesh.orders.v1.OrderEvent") && line.ends_with("current"), "{table}");
+    let text = done(&process, &["schema", "show", "orders"]);
+    assert!(text.contains("message OrderEvent {") && text.contains("// ordermesh/orders/v1/events.proto"), "{text}");
+    assert!(refused(&process, &["schema", "show", "nothing"]).contains("schema list"));
+}
