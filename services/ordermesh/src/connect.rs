@@ -10,7 +10,7 @@ use clap::Args;
 use http::Uri;
 use service_host::FileError;
 use service_host::config::Secret;
-use service_host::tls::{ClientTls, TlsError};
+use service_host::tls::{self, ClientTls, TlsError};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
 
@@ -78,6 +78,14 @@ pub(crate) enum ConnectError {
         /// Why.
         source: tonic::transport::Error,
     },
+    /// Somebody answers there, and one of us does not trust the other.
+    #[error("the mesh at {addr} and this program do not trust each other: see --tls-ca, --tls-name and --tls-cert")]
+    Distrust {
+        /// Where.
+        addr: String,
+        /// Why.
+        source: tonic::transport::Error,
+    },
     /// The token cannot be used.
     #[error("the token cannot be used: {0}")]
     Token(String),
@@ -118,15 +126,19 @@ impl TlsFlags {
         let endpoint = Endpoint::from(url.clone()).connect_timeout(timeout);
         let connected = if url.scheme_str() == Some("https") {
             let us = self.tls_cert.as_deref().zip(self.tls_key.as_deref());
-            let mut tls = ClientTls::open(self.tls_ca.as_deref(), us).map_err(TlsError::from)?;
+            let mut trust = ClientTls::open(self.tls_ca.as_deref(), us).map_err(TlsError::from)?;
             if let Some(name) = &self.tls_name {
-                tls = tls.named(name)?;
+                trust = trust.named(name)?;
             }
-            tls.connect(&endpoint).await
+            trust.connect(&endpoint).await
         } else {
             endpoint.connect().await
         };
-        connected.map_err(|source| ConnectError::Unreachable { addr: url.to_string(), source })
+        let addr = url.to_string();
+        connected.map_err(|source| match tls::is_at_fault(&source) {
+            true => ConnectError::Distrust { addr, source },
+            false => ConnectError::Unreachable { addr, source },
+        })
     }
 }
 

@@ -78,8 +78,11 @@ impl<T> fmt::Debug for Live<T> {
     }
 }
 
-/// Looks at files again and again until `shutdown`.
+/// Looks at files again and again until `shutdown`, if there are any.
 pub async fn renew_all(parts: Vec<Arc<dyn Renew>>, shutdown: CancellationToken) {
+    if parts.is_empty() {
+        return;
+    }
     let parts: Arc<[Arc<dyn Renew>]> = parts.into();
     while tokio::time::timeout(LOOK_INTERVAL, shutdown.cancelled()).await.is_err() {
         let parts = parts.clone();

@@ -51,8 +51,22 @@ impl Authority {
     /// A name is none.
     #[must_use]
     pub fn issue(&self, label: &str, names: &[&str]) -> Issued {
+        self.issue_until(label, names, 4096)
+    }
+
+    /// The same with a certificate whose time is over.
+    ///
+    /// # Panics
+    /// A name is none.
+    #[must_use]
+    pub fn issue_expired(&self, label: &str, names: &[&str]) -> Issued {
+        self.issue_until(label, names, 2020)
+    }
+
+    fn issue_until(&self, label: &str, names: &[&str], year: i32) -> Issued {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).expect("a test's names are names");
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let key = KeyPair::generate().expect("a key can be made");
         let made = params.signed_by(&key, &self.issuer).expect("an authority can certify others");

@@ -99,6 +99,21 @@ async fn a_server_is_believed_only_with_a_certificate_of_our_authority_for_its_n
 }
 
 #[tokio::test]
+async fn a_certificate_whose_time_is_over_is_believed_on_neither_side() {
+    let place = Place::new();
+    let ca = place.authority.ca();
+    let (old, good) =
+        (place.authority.issue_expired("old", &["127.0.0.1"]), place.authority.issue("good", &["127.0.0.1"]));
+    let expired = serve(Some(ListenerTls::open(&old.cert, &old.key).unwrap())).await.to_string();
+    let error = call(Some(ClientTls::open(Some(&ca), None).unwrap()), &expired).await.unwrap_err();
+    assert!(is_at_fault(&*error) && shown(&*error).contains("expired"), "{}", shown(&*error));
+
+    let address = serve(Some(ListenerTls::for_certified(&good.cert, &good.key, &ca).unwrap())).await.to_string();
+    let error = call(Some(ClientTls::open(Some(&ca), us(&old)).unwrap()), &address).await.unwrap_err();
+    assert!(is_at_fault(&*error), "{}", shown(&*error));
+}
+
+#[tokio::test]
 async fn nothing_falls_back_to_plain_text() {
     let place = Place::new();
     let server = place.authority.issue("server", &["127.0.0.1"]);
