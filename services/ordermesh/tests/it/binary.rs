@@ -56,7 +56,7 @@ async fn a_probe_tells_whether_calls_are_welcome() {
     let serving = probe(address.clone()).await.unwrap();
     assert!(serving.status.success() && serving.stdout == b"SERVING\n", "{serving:?}");
     process.kill();
-    assert!(refused(&probe(address).await.unwrap()).contains("cannot be reached"));
+    assert!(refused(&probe(address).await.unwrap()).contains("no mesh answers"));
 }
 
 #[test]
