@@ -9,7 +9,8 @@
 //! ```
 //!
 //! Always: nobody claims a task from an owner that lives. A task moves because its owner steps down, so that no call is
-//! lost on the way and two who both believe to be the owner never take it from one another for ever.
+//! lost on the way and two who both believe to be the owner never take it from one another for ever. Who is no member any
+//! more does not live in this sense, although the others may hear it: it has lost the brokers, and can do nothing for its tasks.
 
 use std::collections::BTreeMap;
 
@@ -81,7 +82,7 @@ impl Duty<'_> {
     }
 
     fn lives(&self, id: &InstanceId) -> bool {
-        matches!(self.peers.life(id, self.now), Life::Alive | Life::Leaving)
+        self.suggestion.members.contains_key(id) && matches!(self.peers.life(id, self.now), Life::Alive | Life::Leaving)
     }
 }
 

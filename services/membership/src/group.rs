@@ -3,12 +3,15 @@
 //! The coordinator on the broker keeps the list of members and notices, after a session, who is gone. One member, the
 //! leader, computes the placement and hands it out whole to every member. What is assigned in the protocol's own terms are
 //! the changelog partitions of the tasks, and the offsets that are committed are those up to which the owners have applied
-//! them, as advice for people: `kafka-consumer-groups --describe` shows who owns what, and how far it is.
+//! them, as advice for people: `kafka-consumer-groups --describe` shows who owns what, and how far it is. How far services have
+//! read their inputs is in groups of their own ([`Readers`]).
 //!
 //! A rebalance stops nothing: tasks go on as they are until the new placement says otherwise. The leader asks for one
 //! whenever a better placement is possible, as when a new owner has become warm.
 
+mod coordinator;
 mod leader;
+mod readers;
 mod session;
 mod wire;
 
@@ -21,6 +24,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{Assignor, Exchange, InstanceId, Member, Suggestion, Suggestions};
+pub use readers::{InputRead, Readers};
 use session::Session;
 
 /// Set-up of a membership by group.

@@ -16,6 +16,6 @@ pub use assign::{Assignor, Situation};
 pub use duty::{Duty, duties};
 pub use exchange::{Exchange, ExchangeConfig, PeerServer};
 pub use fixed::Static;
-pub use group::{Group, GroupConfig, GroupError};
+pub use group::{Group, GroupConfig, GroupError, InputRead, Readers};
 pub use peers::{Life, Peers, Report, TaskReport};
 pub use placement::{InstanceId, Member, Members, Placement, Role, Suggestion, Suggestions, TaskId};

@@ -149,6 +149,12 @@ pub struct TasksConfig {
     /// How long answers are remembered by request id.
     #[serde(with = "humantime_serde")]
     pub request_memory: Duration,
+    /// Entries of a task's changelog after which a snapshot of its state is made.
+    pub snapshot_after_records: u64,
+    /// Bytes of a task's changelog after which one is made, or as many as the last one has if that is more.
+    pub snapshot_after_bytes: u64,
+    /// Snapshots that this process makes at the same time.
+    pub snapshots_at_once: usize,
     /// The wrong way of doing it that a campaign shall find; there is no such setting in other builds.
     #[cfg(feature = "simulation")]
     pub shortcut: task_runtime::Shortcut,
@@ -160,8 +166,8 @@ impl Default for Config {
             mesh: MeshConfig::default(),
             listen: ListenConfig::default(),
             limits: LimitsConfig::default(),
-            // That each task runs is said in sum, and each connection to a broker is none of its news.
-            log: LogConfig { level: "info,task_runtime::restore=warn,rskafka=warn".to_owned(), ..LogConfig::default() },
+            // Each connection to a broker is none of its news.
+            log: LogConfig { level: "info,rskafka=warn".to_owned(), ..LogConfig::default() },
             telemetry: TelemetryConfig::default(),
             broker: BrokerConfig::default(),
             kafka: kafka_log::Config::default(),
@@ -231,6 +237,9 @@ impl Default for TasksConfig {
             batch_items_max: tasks.batch_items_max,
             patience: tasks.patience,
             request_memory: tasks.request_memory,
+            snapshot_after_records: tasks.snapshot_after_records,
+            snapshot_after_bytes: tasks.snapshot_after_bytes,
+            snapshots_at_once: tasks.snapshots_at_once,
             #[cfg(feature = "simulation")]
             shortcut: tasks.shortcut,
         }
@@ -254,6 +263,9 @@ impl TasksConfig {
             batch_items_max: self.batch_items_max,
             patience: self.patience,
             request_memory: self.request_memory,
+            snapshot_after_records: self.snapshot_after_records,
+            snapshot_after_bytes: self.snapshot_after_bytes,
+            snapshots_at_once: self.snapshots_at_once,
             #[cfg(feature = "simulation")]
             shortcut: self.shortcut,
             ..task_runtime::Config::default()
@@ -287,6 +299,13 @@ impl Config {
         within("tasks.calls_waiting_max", self.tasks.calls_waiting_max, 1..=65_536)?;
         within("tasks.waits_max", self.tasks.waits_max, 1..=10_000_000)?;
         within("tasks.batch_items_max", self.tasks.batch_items_max, 1..=100_000)?;
+        within("tasks.snapshots_at_once", self.tasks.snapshots_at_once, 1..=256)?;
+        // Below that, tasks would write more snapshots than commits.
+        let least = |name: &str, value: u64, least: u64| {
+            if value >= least { Ok(()) } else { Err(format!("{name} is {value}; it must be at least {least}")) }
+        };
+        least("tasks.snapshot_after_records", self.tasks.snapshot_after_records, 100)?;
+        least("tasks.snapshot_after_bytes", self.tasks.snapshot_after_bytes, 64 * 1024)?;
         within(
             "tasks.patience (in ms)",
             usize::try_from(self.tasks.patience.as_millis()).unwrap_or(usize::MAX),

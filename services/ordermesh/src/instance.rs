@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::data::{DataDirectory, DataError};
 use crate::described::{SchemaError, Topics};
-use crate::mesh::{Join, Seat};
+use crate::mesh::{self, Join, Seat};
 use crate::roles::{self, Roles};
 use crate::{Config, Security};
 
@@ -173,11 +173,12 @@ impl Instance {
         });
 
         let watches = Watches::new(config.watches.clone(), log.clone(), config.mesh.partitions);
-        let roles = Arc::new(Roles::new(&config, &runtime, &watches));
+        let exchange = mesh::exchange(&config);
+        let roles = Arc::new(Roles::new(&config, &runtime, &watches, mesh::addresses(&exchange)));
         let services = roles.services();
         let (health, operations) = service_host::diagnostics::routes().await;
-        let seat =
-            Seat::take(&config, join, runtime.roster(), roles, &security, &shutdown).map_err(StartError::Listener)?;
+        let seat = Seat::take(&config, join, exchange, runtime.roster(), roles, &security, &shutdown);
+        let seat = seat.map_err(StartError::Listener)?;
         let gateway = Gateway::new(gateway::Setup {
             config: config.gateway.clone(),
             message_bytes_max: config.limits.message_bytes_max,

@@ -10,4 +10,4 @@ mod topology;
 pub use config::{PeersConfig, PeersTlsConfig};
 pub use seat::{Join, Membership};
 
-pub(crate) use seat::Seat;
+pub(crate) use seat::{Seat, addresses, exchange};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use event_log::partition_for_key;
 use gateway::{Claim, Current, LocalOwner, NoOwner, Owner, Owners};
 use http::{Request, Response};
-use service_host::{KeyName, Watches};
+use service_host::{Addresses, KeyName, Watches};
 use task_runtime::{Definition, Runtime, Work};
 use tokio::sync::watch;
 use tonic::body::Body;
@@ -49,6 +49,7 @@ fn assemble(config: &Config, finish: impl Fn(Definition) -> Definition) -> Vec<D
 pub(crate) struct Roles {
     partitions: u32,
     instance: Arc<str>,
+    addresses: Addresses,
     owners: HashMap<&'static str, LocalOwner>,
     services: HashMap<&'static str, LocalOwner>,
     changes: watch::Sender<u64>,
@@ -56,10 +57,11 @@ pub(crate) struct Roles {
 
 impl Roles {
     /// Puts the gRPC services before the tasks of a runtime that was started with [`definitions`], or with some of them.
-    pub(crate) fn new(config: &Config, runtime: &Runtime, watches: &Watches) -> Self {
+    pub(crate) fn new(config: &Config, runtime: &Runtime, watches: &Watches, addresses: Addresses) -> Self {
         let mut roles = Self {
             partitions: config.mesh.partitions,
             instance: Arc::from(config.mesh.instance.as_str()),
+            addresses,
             owners: HashMap::new(),
             services: HashMap::new(),
             changes: watch::Sender::new(0),
@@ -84,7 +86,8 @@ impl Roles {
         S::Future: Send,
     {
         let Some(tasks) = runtime.tasks(role) else { return };
-        let owner = LocalOwner::new(server(service_host::Owner::new(tasks, self.instance.clone())));
+        let owner = service_host::Owner::new(tasks, self.instance.clone()).with_addresses(self.addresses.clone());
+        let owner = LocalOwner::new(server(owner));
         self.owners.insert(role, owner.clone());
         self.services.insert(S::NAME, owner);
     }

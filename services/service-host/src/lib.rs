@@ -43,7 +43,7 @@ pub use dial::{AddressError, Dialer, PeerChannel, SecretError};
 pub use error::{Chain, Code, Problem, ServiceError, Violation, report};
 pub use faults::FieldFaults;
 pub use live::{Renew, renew_all};
-pub use owner::{Answer, Call, Deadline, Listed, Look, Owner, Page};
+pub use owner::{Addresses, Answer, Call, Deadline, Listed, Look, Owner, Page};
 pub use server::{BindError, Drained, Server};
 pub use telemetry::Telemetry;
 pub use token::{ConsistencyToken, PageToken};

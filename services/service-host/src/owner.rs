@@ -7,6 +7,7 @@ mod deadline;
 mod page;
 mod refusals;
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -35,6 +36,36 @@ pub struct Owner {
     instance: Arc<str>,
     wait_max: Duration,
     key_name: &'static str,
+    addresses: Addresses,
+}
+
+/// Where instances are, by their names. Cheap to clone.
+#[derive(Clone)]
+pub struct Addresses(Arc<dyn Fn(&str) -> Option<String> + Send + Sync>);
+
+impl Addresses {
+    /// Asks `find` for the address of an instance each time that one is needed.
+    pub fn new(find: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(find))
+    }
+
+    /// The address of an instance; empty when nobody has told it.
+    fn of(&self, instance: &str) -> String {
+        self.0(instance).unwrap_or_default()
+    }
+}
+
+impl Default for Addresses {
+    /// Knows of nobody.
+    fn default() -> Self {
+        Self::new(|_| None)
+    }
+}
+
+impl fmt::Debug for Addresses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Addresses")
+    }
 }
 
 /// A command on its way to its task.
@@ -87,7 +118,20 @@ pub const STAGE_UNKNOWN: &str = "UNKNOWN";
 impl Owner {
     /// The owner's side of the service whose tasks these are; `instance` names the process to clients.
     pub fn new(tasks: Tasks, instance: impl Into<Arc<str>>) -> Self {
-        Self { tasks, instance: instance.into(), wait_max: WAIT_MAX_DEFAULT, key_name: "key" }
+        Self {
+            tasks,
+            instance: instance.into(),
+            wait_max: WAIT_MAX_DEFAULT,
+            key_name: "key",
+            addresses: Addresses::default(),
+        }
+    }
+
+    /// The same, which tells callers that have come to the wrong instance where the right one is.
+    #[must_use]
+    pub fn with_addresses(mut self, addresses: Addresses) -> Self {
+        self.addresses = addresses;
+        self
     }
 
     /// The same, with the name that its keys have on the spans of calls: `order_id`, `product_id`.
@@ -130,7 +174,7 @@ impl Owner {
         let committed = handle.execute(command).await.map_err(|error| match (error, repeatable) {
             (CallError::RequestIdReused, Some(id)) => Problem::request_id_reused(&id),
             (CallError::Stopped { .. }, None) => refusals::outcome_unknown_for_ever(),
-            (error, _) => Problem::from(error),
+            (error, _) => self.refusal(error),
         })?;
         Ok(Answer::of_owner(reply::decode(committed.reply)?, partition, committed.position))
     }
@@ -292,8 +336,17 @@ impl Owner {
     fn unanswered(&self, error: CallError, partition: u32) -> Problem {
         match error {
             CallError::Stopped { .. } => Problem::rebalancing(self.tasks.service(), partition),
-            error => Problem::from(error),
+            error => self.refusal(error),
         }
+    }
+
+    /// What a caller is told, with the way to the owner if that is what it lacks.
+    fn refusal(&self, error: CallError) -> Problem {
+        let owner = match &error {
+            CallError::NotOwner { owner: Some(owner), .. } => self.addresses.of(owner),
+            _ => String::new(),
+        };
+        refusals::refusal(error, &owner)
     }
 }
 

@@ -27,8 +27,6 @@ use crate::tls::ListenerTls;
 
 /// How long to wait when no connection can be accepted, most likely for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Streams that a peer may open and reset before they are looked at ("rapid reset").
-const PENDING_RESETS_MAX: usize = 64;
 /// Streams that may be reset because of faults of the peer.
 const LOCAL_RESETS_MAX: usize = 256;
 /// Largest frame that is accepted: what gRPC uses by default.
@@ -72,6 +70,10 @@ pub struct Server {
 impl Server {
     /// Configures a server.
     pub fn new(listen: &ListenConfig, limits: &LimitsConfig) -> Self {
+        // Streams that a peer may open and reset before they are looked at ("rapid reset"). A process that stood still for some
+        // seconds finds everything in a heap that its callers have given up meanwhile, which is no attack: the connection must
+        // not end, with all who still wait on it. As many as may be open at a time take no more memory than those may.
+        let pending_resets_max = limits.streams_per_connection_max as usize;
         let mut http = http2::Builder::new(TokioExecutor::new());
         http.timer(TokioTimer::new())
             .max_concurrent_streams(limits.streams_per_connection_max)
@@ -81,7 +83,7 @@ impl Server {
             .max_header_list_size(limits.header_bytes_max)
             .keep_alive_interval(limits.keepalive_interval)
             .keep_alive_timeout(limits.keepalive_timeout)
-            .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
+            .max_pending_accept_reset_streams(pending_resets_max)
             .max_local_error_reset_streams(LOCAL_RESETS_MAX)
             .auto_date_header(false);
         Self { drain_timeout: listen.drain_timeout, limits: limits.clone(), http, tls: None }

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use crate::role::Order;
 use crate::status::{Board, Changes};
-use crate::{Clock, RestoreProgress, Role, TaskState, TaskStatus};
+use crate::{Clock, InputPosition, RestoreProgress, Role, TaskState, TaskStatus};
 
 /// One task, as the roster knows it.
 #[derive(Debug)]
@@ -53,6 +53,12 @@ impl Roster {
     #[must_use]
     pub fn status_of(&self, service: &str, partition: u32) -> Option<TaskStatus> {
         Some(self.entry(service, partition)?.board.status(self.clock.now_ms()))
+    }
+
+    /// How far the tasks that this process owns have read their inputs.
+    #[must_use]
+    pub fn input_positions(&self) -> Vec<InputPosition> {
+        self.entries.iter().flat_map(|entry| entry.board.input_positions()).collect()
     }
 
     /// How far all restores that are under way have come together; none if there are none. For people: looked at now and then.

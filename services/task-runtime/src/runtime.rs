@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_log::{Cleanup, SharedLog, TopicName, TopicSpec};
+use event_log::SharedLog;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
@@ -16,7 +16,7 @@ use crate::role::Order;
 use crate::roster::{Entry, Roster};
 use crate::status::{Board, Changes};
 use crate::{
-    Assignment, Clock, Config, Definition, Handle, NoTracer, Role, SharedTracer, TaskState, TaskStatus, Tasks,
+    Assignment, Clock, Config, Definition, Handle, NoTracer, Role, SharedTracer, TaskState, TaskStatus, Tasks, topics,
 };
 
 #[cfg(feature = "simulation")]
@@ -85,7 +85,8 @@ impl Spawn {
         let name: Arc<str> = Arc::from(format!("{service}/{partition}"));
         let (requests, inbox) = mpsc::channel(start.config.calls_waiting_max);
         let orders = Arc::new(watch::channel(Order { role, number: 0 }).0);
-        let board = Arc::new(Board::new(service, partition, role, changes.clone()));
+        let inputs = definition.input_topics().cloned();
+        let board = Arc::new(Board::new(service, partition, role, changes.clone(), inputs));
         let handle = Handle::new(&name, requests);
         let entry = Entry { service, partition, name: name.clone(), orders: orders.clone(), board: board.clone() };
         (Self { setting, name, seat: Seat { service, partition, inbox, orders, board } }, handle, entry)
@@ -121,11 +122,9 @@ impl Runtime {
     /// Makes sure of the topics and starts every partition of every service here, in the role that the assignment says.
     ///
     /// # Errors
-    /// A topic exists with other properties, or the log refuses.
+    /// A topic exists with other properties or has gone missing, the log refuses, or does not answer for a minute.
     pub async fn start(start: Start, definitions: Vec<Definition>) -> Result<Self, event_log::Error> {
-        for spec in topics(&definitions, start.partitions) {
-            start.log.ensure_topic(&spec).await?;
-        }
+        topics::ensure(&start, &definitions).await?;
         let shutdown = CancellationToken::new();
         let thread_count = start.threads.max(1);
         let mut per_thread: Vec<Vec<Spawn>> = (0..thread_count).map(|_| Vec::new()).collect();
@@ -209,21 +208,6 @@ impl Runtime {
         let join = tokio::task::spawn_blocking(move || threads.into_iter().all(|thread| thread.join().is_ok()));
         matches!(tokio::time::timeout(timeout, join).await, Ok(Ok(true)))
     }
-}
-
-/// The topics that these services need.
-#[must_use]
-pub fn topics(definitions: &[Definition], partitions: u32) -> Vec<TopicSpec> {
-    let spec = |name: TopicName| TopicSpec { name, partitions, cleanup: Cleanup::Never };
-    let mut specs = Vec::new();
-    for definition in definitions {
-        let own = [definition.changelog(), definition.snapshots(), definition.dead_letters()];
-        let all = own.into_iter().chain(definition.output_topics().cloned()).chain(definition.input_topics().cloned());
-        specs.extend(all.map(spec));
-    }
-    specs.sort_by(|a, b| a.name.cmp(&b.name));
-    specs.dedup();
-    specs
 }
 
 /// One life of one task as a future, for a simulation that decides when it runs and when it dies. Numbers of lives come

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
+use event_log::TopicName;
 use tokio::sync::watch;
 
 use crate::Role;
@@ -35,6 +36,19 @@ pub struct RestoreProgress {
     pub done: u64,
     /// All of them, as far as is known.
     pub of: u64,
+}
+
+/// How far a task has read one of its inputs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InputPosition {
+    /// The service.
+    pub service: &'static str,
+    /// The input.
+    pub topic: TopicName,
+    /// The partition of both.
+    pub partition: u32,
+    /// Offset of the next record: everything before it is in commits, or has no effect.
+    pub next_offset: u64,
 }
 
 /// One task of this process at one moment.
@@ -119,10 +133,18 @@ pub(crate) struct Board {
     to_restore: AtomicU64,
     /// One more than the offset; zero for none.
     snapshot: AtomicU64,
+    /// Each input with the offset of the next record.
+    inputs: Box<[(TopicName, AtomicU64)]>,
 }
 
 impl Board {
-    pub(crate) fn new(service: &'static str, partition: u32, role: Role, changes: Changes) -> Self {
+    pub(crate) fn new(
+        service: &'static str,
+        partition: u32,
+        role: Role,
+        changes: Changes,
+        inputs: impl Iterator<Item = TopicName>,
+    ) -> Self {
         let state = if role == Role::Idle { TaskState::Created } else { TaskState::Restoring };
         let facts = Facts { role, state, epoch: 0, owner: None, incarnation: None };
         Self {
@@ -137,6 +159,7 @@ impl Board {
             restored: AtomicU64::new(0),
             to_restore: AtomicU64::new(0),
             snapshot: AtomicU64::new(0),
+            inputs: inputs.map(|topic| (topic, AtomicU64::new(0))).collect(),
         }
     }
 
@@ -219,6 +242,28 @@ impl Board {
 
     pub(crate) fn snapshot_at(&self, offset: u64) {
         self.snapshot.store(offset + 1, Ordering::Relaxed);
+    }
+
+    /// Inputs were read up to here, in the order of the definition.
+    pub(crate) fn took(&self, next_offsets: &[u64]) {
+        for ((_, next), now) in self.inputs.iter().zip(next_offsets) {
+            next.store(*now, Ordering::Relaxed);
+        }
+    }
+
+    /// How far the inputs are read; nothing unless this process owns the task.
+    pub(crate) fn input_positions(&self) -> impl Iterator<Item = InputPosition> {
+        let is_owner = {
+            let facts = self.facts.borrow();
+            facts.role == Role::Active && facts.state == TaskState::Running
+        };
+        let inputs = self.inputs.iter().filter(move |_| is_owner);
+        inputs.map(|(topic, next)| InputPosition {
+            service: self.service,
+            topic: topic.clone(),
+            partition: self.partition,
+            next_offset: next.load(Ordering::Relaxed),
+        })
     }
 
     /// Entries that are known and not applied, and for how long there have been any in milliseconds.

@@ -119,6 +119,17 @@ fn the_first_living_standby_takes_over_from_a_silent_owner() {
 }
 
 #[test]
+fn an_owner_that_is_heard_and_no_member_any_more_is_taken_over_from() {
+    let mut cut_off = scene("b").told("a", Role::Active, 3).told("c", Role::Standby, 3);
+    cut_off.does(Role::Standby);
+    cut_off.suggestion.members.remove("a");
+    cut_off.suggestion.placement.active.insert(task(), "b".into());
+    cut_off.does(Role::Active);
+    // It steps down when it hears of that.
+    scene("a").mine(Role::Active).told("a", Role::Active, 3).told("b", Role::Active, 4).does(Role::Standby);
+}
+
+#[test]
 fn a_standby_waits_for_a_suggested_owner_that_was_never_heard_but_not_for_ever() {
     let waits = scene("b").told("c", Role::Standby, 0).later(SILENT_AFTER * 5);
     waits.told("c", Role::Standby, 0).does(Role::Active);

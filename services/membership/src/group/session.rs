@@ -17,15 +17,15 @@ use kafka_protocol::messages::leave_group_request::MemberIdentity;
 use kafka_protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use kafka_protocol::messages::{
-    DescribeGroupsRequest, FindCoordinatorRequest, GroupId, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse,
-    LeaveGroupRequest, OffsetCommitRequest, SyncGroupRequest, TopicName,
+    DescribeGroupsRequest, GroupId, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
+    OffsetCommitRequest, SyncGroupRequest, TopicName,
 };
 use kafka_protocol::protocol::{Request, StrBytes};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::wire::text;
-use super::{Group, GroupError, leader, wire};
+use super::{Group, GroupError, coordinator, leader, wire};
 use crate::{Member, Members, Role, Suggestion};
 
 /// The only kind of group whose members and assignments the usual tools decode.
@@ -74,7 +74,7 @@ impl Session {
         loop {
             let mut connection = tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
-                found = self.coordinator() => match found {
+                found = coordinator::find(&self.group.dial, &self.group.config, &self.group.config.group) => match found {
                     Ok(connection) => connection,
                     Err(error) => {
                         tracing::debug!(error = %service_host::Chain(&error), "the coordinator cannot be found");
@@ -352,39 +352,6 @@ impl Session {
             tracing::info!(error = %service_host::Chain(&error), "the group was not told that this instance leaves");
         }
         Ok(())
-    }
-
-    async fn coordinator(&self) -> Result<Connection, Error> {
-        let mut last = None;
-        for broker in &self.group.config.brokers {
-            match self.ask_for_coordinator(broker).await {
-                Ok(connection) => return Ok(connection),
-                Err(error) => last = Some(error),
-            }
-        }
-        Err(last.unwrap_or(Error::Timeout { broker: "any broker".to_owned(), after: Duration::ZERO }))
-    }
-
-    async fn ask_for_coordinator(&self, broker: &str) -> Result<Connection, Error> {
-        let mut connection = self.group.dial.connect(broker).await?;
-        let key = text(&self.group.config.group);
-        let request = match connection.version::<FindCoordinatorRequest>(1..=4)? {
-            4 => FindCoordinatorRequest::default().with_coordinator_keys(vec![key]),
-            _ => FindCoordinatorRequest::default().with_key(key),
-        };
-        let after = self.group.config.request_timeout;
-        let answer = timeout(after, connection.call(&request, 1..=4)).await;
-        let answer = answer.map_err(|_| Error::Timeout { broker: broker.to_owned(), after })??;
-        connection.check(answer.error_code, answer.error_message.as_ref())?;
-        let (host, port) = match answer.coordinators.first() {
-            Some(coordinator) => {
-                connection.check(coordinator.error_code, coordinator.error_message.as_ref())?;
-                (coordinator.host.to_string(), coordinator.port)
-            }
-            None => (answer.host.to_string(), answer.port),
-        };
-        let address = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-        self.group.dial.connect(&address).await
     }
 
     async fn call<R: Request>(

@@ -10,10 +10,12 @@ use std::time::Duration;
 use event_log::SharedLog;
 use gateway::Owners;
 use kafka_log::wire::Dial;
-use membership::{Assignor, Exchange, Group, GroupConfig, GroupError, Life, Member, Members, Static, Suggestions};
+use membership::{
+    Assignor, Exchange, Group, GroupConfig, GroupError, InputRead, Life, Member, Members, Readers, Static, Suggestions,
+};
 use proto::mesh::v1::topology_service_server::TopologyServiceServer;
-use service_host::{Drained, Server};
-use task_runtime::Roster;
+use service_host::{Addresses, Drained, Server};
+use task_runtime::{InputPosition, Roster};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -80,13 +82,13 @@ impl Seat {
     pub(crate) fn take(
         config: &Config,
         join: Option<Join>,
+        exchange: Exchange,
         roster: Roster,
         roles: Arc<Roles>,
         security: &Security,
         shutdown: &CancellationToken,
     ) -> io::Result<Self> {
         let me: Arc<str> = Arc::from(config.mesh.instance.as_str());
-        let exchange = Exchange::new(config.peers.exchange(), me.clone());
         let stop = CancellationToken::new();
         let (lost_sender, lost) = watch::channel(None);
         let mut jobs = Vec::new();
@@ -127,6 +129,11 @@ impl Seat {
         let (suggestions, fixed) = match join.membership {
             Membership::Static(fixed) => (fixed.suggestions(), Some(fixed)),
             Membership::Group(dial) => {
+                if has_tasks {
+                    let readers = Readers::new(group_config(config), dial.clone());
+                    let roster = roster.clone();
+                    jobs.push(tokio::spawn(readers.run(move || inputs_read(&roster), stop.clone())));
+                }
                 let group = Group::new(group_config(config), dial, me.clone(), member, exchange.clone());
                 let suggestions = group.suggestions();
                 jobs.push(tokio::spawn(keep(group, stop.clone(), lost_sender)));
@@ -238,10 +245,37 @@ impl Seat {
     }
 }
 
+/// What this instance will tell the others, and hear of them.
+pub(crate) fn exchange(config: &Config) -> Exchange {
+    Exchange::new(config.peers.exchange(), Arc::from(config.mesh.instance.as_str()))
+}
+
+/// Where the others are, as far as they have told.
+pub(crate) fn addresses(exchange: &Exchange) -> Addresses {
+    let exchange = exchange.clone();
+    Addresses::new(move |instance| {
+        exchange.look(|peers, now| {
+            let mut reports = peers.reports(now).map(|(report, _)| report);
+            reports.find(|report| *report.instance == *instance).map(|report| report.address.clone())
+        })
+    })
+}
+
 async fn keep(group: Group, stop: CancellationToken, lost: watch::Sender<Option<String>>) {
     if let Err(error @ (GroupError::NameTaken { .. } | GroupError::Refused { .. })) = group.run(stop).await {
         lost.send_replace(Some(error.to_string()));
     }
+}
+
+fn inputs_read(roster: &Roster) -> Vec<InputRead> {
+    let positions = roster.input_positions().into_iter();
+    let read = positions.map(|InputPosition { service, topic, partition, next_offset }| InputRead {
+        service,
+        topic: topic.to_string(),
+        partition,
+        next_offset,
+    });
+    read.collect()
 }
 
 fn group_config(config: &Config) -> GroupConfig {

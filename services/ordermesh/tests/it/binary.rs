@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::process::Output;
+use std::time::Duration;
 
 use proto::orders::v1::{OrderState, WaitFor};
 use tonic::Code;
@@ -127,4 +128,27 @@ async fn the_sample_can_be_loaded_again_and_again() {
         assert!(status.success());
     }
     assert_eq!(seen[0], seen[1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_stood_still_does_not_take_calls_that_were_given_up_for_an_attack() {
+    let data = tempfile::tempdir().unwrap();
+    let process = Process::start(data.path(), &[]);
+    let shop = Shop::new(process.channel());
+    shop.stock("jumpers", 10).await;
+    process.freeze(true);
+    let patient = tokio::spawn({
+        let shop = shop.clone();
+        async move { shop.product("jumpers").await }
+    });
+    let mut hasty = tokio::task::JoinSet::new();
+    for _ in 0..300 {
+        let shop = shop.clone();
+        hasty.spawn(async move { tokio::time::timeout(Duration::from_millis(200), shop.product("jumpers")).await });
+    }
+    let given_up = hasty.join_all().await;
+    assert!(given_up.iter().all(Result::is_err), "nobody answers while the process stands still");
+    process.freeze(false);
+    // On the same connection as those who gave up.
+    assert_eq!(patient.await.unwrap().stock, 10);
 }

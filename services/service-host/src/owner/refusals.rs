@@ -21,22 +21,26 @@ pub(crate) fn damaged(store: StoreId, error: &impl std::error::Error) -> Problem
 
 impl From<CallError> for Problem {
     fn from(error: CallError) -> Self {
-        match error {
-            CallError::Overloaded { .. } => Self::overloaded("the partition"),
-            CallError::NotOwner { service, partition, epoch, owner } => {
-                // The address of the owner is membership's to know; who routes adds it.
-                let owner = owner.as_deref().map(|id| (id, ""));
-                Self::not_owner(service, partition, (epoch > 0).then_some(epoch), owner)
-            }
-            CallError::Moving { service, partition } => Self::rebalancing(service, partition),
-            CallError::Stopped { .. } => Self::outcome_unknown(),
-            CallError::RequestIdReused => Self::request_id_reused(""),
-            CallError::NotUpToBound => Self::not_up_to_bound(),
-            CallError::ForeignPosition => token::foreign_life("consistency.at_least"),
-            CallError::Poison(_) => {
-                tracing::error!(%error, "request failed");
-                Self::internal()
-            }
+        refusal(error, "")
+    }
+}
+
+/// What a caller is told of a call that was not answered; `address` is where the owner is, if that is known.
+pub(super) fn refusal(error: CallError, address: &str) -> Problem {
+    match error {
+        CallError::Overloaded { .. } => Problem::overloaded("the partition"),
+        CallError::NotOwner { service, partition, epoch, owner } => {
+            let owner = owner.as_deref().map(|id| (id, address));
+            Problem::not_owner(service, partition, (epoch > 0).then_some(epoch), owner)
+        }
+        CallError::Moving { service, partition } => Problem::rebalancing(service, partition),
+        CallError::Stopped { .. } => Problem::outcome_unknown(),
+        CallError::RequestIdReused => Problem::request_id_reused(""),
+        CallError::NotUpToBound => Problem::not_up_to_bound(),
+        CallError::ForeignPosition => token::foreign_life("consistency.at_least"),
+        CallError::Poison(_) => {
+            tracing::error!(%error, "request failed");
+            Problem::internal()
         }
     }
 }

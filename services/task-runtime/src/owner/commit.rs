@@ -94,6 +94,7 @@ impl Task {
             Ok(body) => body,
             Err(quiet) => {
                 running.quiet = quiet;
+                self.board.took(&running.inputs.taken);
                 self.hold_answers(replies);
                 if sweep_from.is_some() {
                     self.timers.find_next_expiry(&*self.store, now_ms).map_err(TaskError::from_store)?;
@@ -205,6 +206,7 @@ impl Task {
             Activity::Read(entries) => self.follow(entries)?,
         }
         self.board.applied(self.next_offset);
+        self.board.took(&self.running.inputs.taken);
         self.serve_held();
         self.start_check();
         Ok(())

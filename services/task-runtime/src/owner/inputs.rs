@@ -24,6 +24,8 @@ pub(super) struct Inputs {
     queued_bytes: usize,
     /// Where to read next, by input.
     from: Vec<FetchFrom>,
+    /// Offset of the next record that has not been taken from the queue, by input.
+    pub(super) taken: Vec<u64>,
     lanes: Vec<Lane>,
 }
 
@@ -66,6 +68,7 @@ impl Inputs {
     pub(super) fn next(&mut self) -> Option<(usize, StoredRecord)> {
         let (input, stored) = self.queued.pop_front()?;
         self.queued_bytes -= stored.record.approximate_size();
+        self.taken[input] = stored.offset.0 + 1;
         Some((input, stored))
     }
 }
@@ -96,7 +99,9 @@ impl Task {
         let lane = |inputs, interval| Lane { inputs, interval, not_before: None, fetch: None };
         let lanes = [lane(prompt, Duration::ZERO), lane(patient, self.config.patience)];
         let lanes = lanes.into_iter().filter(|lane| !lane.inputs.is_empty()).collect();
-        self.running.inputs = Inputs { from, lanes, ..Inputs::default() };
+        let taken = from.iter().map(|from| from.offset.0).collect();
+        self.running.inputs = Inputs { from, taken, lanes, ..Inputs::default() };
+        self.board.took(&self.running.inputs.taken);
         Ok(())
     }
 
@@ -109,9 +114,10 @@ impl Task {
         for lane in &mut inputs.lanes {
             lane.fetch = None;
         }
-        for from in &mut inputs.from {
+        for (from, taken) in inputs.from.iter_mut().zip(&mut inputs.taken) {
             let committed = self.progress.inputs.get(from.partition.topic.as_str()).and_then(|input| input.position);
             from.offset = Offset(committed.unwrap_or(0));
+            *taken = from.offset.0;
         }
     }
 
