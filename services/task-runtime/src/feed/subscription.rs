@@ -121,7 +121,8 @@ impl Subscription {
         };
         let channel = &shared.partitions[self.partition as usize];
         let mut position = self.at;
-        let events = follow::read(shared, channel, &mut position, &mut Base::OfPosition, wait).await?;
+        let base = (&mut Base::OfPosition, self.at.sequence);
+        let events = follow::read(shared, channel, &mut position, base, wait).await?;
         self.is_at_end = position == self.at;
         let mut taken = Taken { events: Vec::new(), position };
         for event in events {

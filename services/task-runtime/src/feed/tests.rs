@@ -94,6 +94,16 @@ async fn readers_see_everything_behind_their_position_once() {
 }
 
 #[tokio::test]
+async fn a_repeat_that_lands_late_is_no_gap_for_who_begins_at_it() {
+    let topic = Topic::new(FeedConfig::default()).await;
+    topic.send(1..=5).await;
+    let mut begins_at_repeat = topic.read(5, 5, Interest::default()).await;
+    assert!(begins_at_repeat.take(u64::MAX, 1).await.unwrap().events.is_empty());
+    topic.send([2, 6, 7]).await;
+    assert_eq!(take(&mut begins_at_repeat, 2).await, (vec![6, 7], position(7, 8)));
+}
+
+#[tokio::test]
 async fn a_reader_sees_what_it_asked_for_and_its_position_moves_past_the_rest() {
     let topic = Topic::new(FeedConfig::default()).await;
     let of_key = Interest { key: Some("k1".into()), ..Interest::default() };
