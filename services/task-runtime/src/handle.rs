@@ -176,6 +176,14 @@ impl Tasks {
         Self { service, handles: handles.into(), clock }
     }
 
+    /// The tasks of a service of which only this one is here, for a simulation.
+    #[cfg(feature = "simulation")]
+    #[must_use]
+    pub fn simulated(service: &'static str, (partition, of): (u32, u32), task: Handle, clock: Arc<dyn Clock>) -> Self {
+        let handles = (0..of).map(|other| (other == partition).then(|| task.clone()));
+        Self::new(service, handles.collect(), clock)
+    }
+
     /// The service.
     #[must_use]
     pub fn service(&self) -> &'static str {

@@ -14,6 +14,8 @@ mod command;
 mod config;
 mod context;
 mod dead_letters;
+#[cfg(feature = "simulation")]
+mod decorated;
 mod definition;
 #[cfg(feature = "driver")]
 pub mod driver;
@@ -50,6 +52,8 @@ pub use command::{Command, Committed, Reply};
 pub use config::Config;
 pub use context::Context;
 pub use dead_letters::{DeadLetter, Replay};
+#[cfg(feature = "simulation")]
+pub use decorated::{TakesCommand, TakesRecord};
 pub use definition::{Definition, Input, StoreId, Timer};
 pub use error::{CallError, ProcessError, TaskError};
 pub use event_log::{Record, SharedLog, StoredRecord};

@@ -1,11 +1,14 @@
 //! The judge of a run. It sees every record at the moment it lands in the log, reads changelogs by the reader rule, and
 //! demands of the protocol, at every step and not only in the end:
 //!
-//! - `output-certified`: what stands in an output topic is the output of a counted commit, under its number;
-//! - `watermark`, `positions`, `sequence`, `published`: receivers take densely, nothing runs backwards or leaves a gap;
-//! - `store-prefix`: a live store is at every write the state of a prefix of its changelog.
+//! - `I8 output-certified`: what stands in an output topic is the output of a counted commit, under its number, so that who
+//!   was deposed has no effect;
+//! - `I9 store-prefix`: a live store is at every write the state of a prefix of its changelog; `I9 standby` and `I9 rebuild`:
+//!   in the end a standby and a rebuilt store hold what the owner holds;
+//! - `I15 watermark`, `positions`, `sequence`, `published`: no record is skipped or taken twice, nothing runs backwards.
 //!
-//! What a scenario demands besides, it says itself ([`Scenario::committed`]). Where the log itself loses what it has acknowledged, less can be demanded: see [`Oracle::truncated`].
+//! What a scenario demands besides, it says itself ([`Scenario::committed`]). Where the log itself loses what it has
+//! acknowledged, less can be demanded: see [`Oracle::truncated`].
 
 mod reading;
 mod received;
@@ -115,6 +118,11 @@ impl<S: Scenario> Oracle<S> {
         self.readings.iter().map(|(task, reading)| (*task, reading))
     }
 
+    /// The tasks that read a partition of a topic.
+    pub fn receivers(&self, partition: &TopicPartition) -> Vec<TaskKey> {
+        self.topology.receivers(partition)
+    }
+
     /// All topics that something was sent to, but changelogs.
     pub fn topics(&self) -> impl Iterator<Item = (&TopicPartition, &Received)> {
         self.topics.iter()
@@ -166,7 +174,10 @@ impl<S: Scenario> Oracle<S> {
             let name = self.topology.name(task);
             let there = self.topics.get(&output).map_or(0, |received| received.dense(&name));
             if there < upto.sequence {
-                return fail("published", format!("{name} says {} are in {output}, but {there} are", upto.sequence));
+                return fail(
+                    "I15 published",
+                    format!("{name} says {} are in {output}, but {there} are", upto.sequence),
+                );
             }
         }
         Ok(())
@@ -180,15 +191,15 @@ impl<S: Scenario> Oracle<S> {
             return Ok(());
         }
         let Some(sender) = self.topology.task(source.task) else {
-            return fail("output-certified", format!("unknown sender {}", source.task));
+            return fail("I8 output-certified", format!("unknown sender {}", source.task));
         };
         let output = self.readings[&sender].output(partition, source.sequence);
         match output {
             Some(output) if output.key == record.key && output.value == record.value => Ok(()),
-            Some(_) => fail("output-certified", format!("{} {} has other content", source.task, source.sequence)),
+            Some(_) => fail("I8 output-certified", format!("{} {} has other content", source.task, source.sequence)),
             None => {
                 let detail = format!("{} {} in {partition} is of no counted commit", source.task, source.sequence);
-                fail("output-certified", detail)
+                fail("I8 output-certified", detail)
             }
         }
     }
@@ -264,6 +275,6 @@ impl<S: Scenario> Oracle<S> {
         if self.cut_at.contains_key(&task) || self.reading(task).is_prefix(digest) {
             return;
         }
-        self.check(fail("store-prefix", format!("the store of {task:?} is no prefix of its changelog")));
+        self.check(fail("I9 store-prefix", format!("the store of {task:?} is no prefix of its changelog")));
     }
 }

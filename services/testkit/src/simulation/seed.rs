@@ -136,11 +136,11 @@ async fn claim_afresh<S: Scenario>(world: &Rc<World<S>>, task: TaskKey, owner: u
     world.assign(task, fresh);
     world.start(task, fresh);
     if strong_owner(world, task).await? != fresh {
-        return fail("rebuild", format!("{} is owned by another than who rebuilt it", world.name(task)));
+        return fail("I9 rebuild", format!("{} is owned by another than who rebuilt it", world.name(task)));
     }
     let digest = |process: usize| world.processes[process].disks.digest(&world.name(task));
     if digest(owner) != digest(fresh) {
-        return fail("rebuild", format!("the store of {} at p{owner} differs from its changelog", world.name(task)));
+        return fail("I9 rebuild", format!("the store of {} at p{owner} differs from its changelog", world.name(task)));
     }
     if world.shared.profile.managed {
         let process = world.dice(|dice| dice.index(fresh));
@@ -164,11 +164,14 @@ async fn stand_by<S: Scenario>(world: &Rc<World<S>>, task: TaskKey, owner: usize
             if digest(process) == digest(owner) {
                 return Ok(());
             }
-            return fail("standby", format!("{} at p{process} holds something else than its owner", world.name(task)));
+            return fail(
+                "I9 standby",
+                format!("{} at p{process} holds something else than its owner", world.name(task)),
+            );
         }
         sleep(Duration::from_millis(20)).await;
     }
-    fail("standby", format!("{} at p{process} does not come to where its owner is", world.name(task)))
+    fail("I9 standby", format!("{} at p{process} does not come to where its owner is", world.name(task)))
 }
 
 async fn stopped<S: Scenario>(world: &World<S>) -> Verdict {

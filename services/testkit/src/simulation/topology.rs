@@ -66,7 +66,8 @@ impl Topology {
     }
 
     /// The tasks that read a partition of a topic.
-    pub(super) fn receivers(&self, partition: &TopicPartition) -> Vec<TaskKey> {
+    #[must_use]
+    pub fn receivers(&self, partition: &TopicPartition) -> Vec<TaskKey> {
         let readers = self.readers.get(&partition.topic).map_or(&[][..], Vec::as_slice);
         readers.iter().map(|service| (*service, partition.partition)).collect()
     }

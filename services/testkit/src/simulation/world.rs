@@ -396,6 +396,11 @@ impl<S: Scenario> World<S> {
         self.shared.profile.loss != Loss::None
     }
 
+    /// The clock of a process.
+    pub fn clock(&self, process: usize) -> Arc<dyn Clock> {
+        self.processes[process].clock.clone()
+    }
+
     /// Time on the clock of a process, in milliseconds.
     pub fn clock_of(&self, process: usize) -> i64 {
         self.processes[process].clock.now_ms()

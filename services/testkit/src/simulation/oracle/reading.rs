@@ -98,7 +98,7 @@ impl Reading {
         for (topic, to) in &body.positions {
             let from = self.positions.insert(topic.as_str().to_owned(), *to).unwrap_or(0);
             if from >= *to {
-                return fail("positions", format!("{topic} goes from {from} to {to}"));
+                return fail("I15 positions", format!("{topic} goes from {from} to {to}"));
             }
             moved.push((topic.as_str().to_owned(), from, *to));
         }
@@ -106,20 +106,20 @@ impl Reading {
             let key = (update.topic.as_str().to_owned(), update.task.to_string(), update.incarnation);
             let before = self.watermarks.insert(key, update.sequence).unwrap_or(0);
             if before >= update.sequence {
-                return fail("watermark", format!("{} goes from {before} to {}", update.task, update.sequence));
+                return fail("I15 watermark", format!("{} goes from {before} to {}", update.task, update.sequence));
             }
         }
         for output in &body.outputs {
             let sent = self.outputs.entry((output.topic.clone(), output.partition)).or_default();
             if output.sequence != sent.len() as u64 + 1 {
-                return fail("sequence", format!("{} follows {} to {}", output.sequence, sent.len(), output.topic));
+                return fail("I15 sequence", format!("{} follows {} to {}", output.sequence, sent.len(), output.topic));
             }
             sent.push(output.clone());
         }
         for upto in &body.published {
             let before = self.published.insert((upto.topic.clone(), upto.partition), upto.sequence).unwrap_or(0);
             if before > upto.sequence {
-                return fail("published", format!("{} goes from {before} to {}", upto.topic, upto.sequence));
+                return fail("I15 published", format!("{} goes from {before} to {}", upto.topic, upto.sequence));
             }
         }
         Ok(())

@@ -56,6 +56,11 @@ impl Received {
         self.watermarks.iter().filter(|((name, _), _)| name == task).map(|(_, sequence)| *sequence).sum()
     }
 
+    /// Records that no task has sent.
+    pub fn sourceless(&self) -> u64 {
+        self.records.iter().filter(|seen| seen.source.is_none()).count() as u64
+    }
+
     /// How many records were sent again.
     pub(crate) fn repeated(&self) -> u64 {
         self.records.iter().filter(|seen| !seen.taken).count() as u64
@@ -73,7 +78,7 @@ impl Received {
     pub(super) fn check_taken(&self, topic: &str, from: u64, to: u64, body: &Body) -> Verdict {
         let (Ok(start), Ok(end)) = (usize::try_from(from), usize::try_from(to)) else { return Ok(()) };
         let Some(range) = self.records.get(start..end) else {
-            return fail("positions", format!("{topic} has {} records, the position is {to}", self.records.len()));
+            return fail("I15 positions", format!("{topic} has {} records, the position is {to}", self.records.len()));
         };
         let mut expected: BTreeMap<&Sender, u64> = BTreeMap::new();
         for seen in range {
@@ -86,6 +91,6 @@ impl Received {
         if found.iter().map(|(sender, sequence)| (sender, *sequence)).eq(expected.iter().map(|(s, n)| (*s, *n))) {
             return Ok(());
         }
-        fail("watermark", format!("from {from} to {to} of {topic}: {expected:?} are right, {found:?} were taken"))
+        fail("I15 watermark", format!("from {from} to {to} of {topic}: {expected:?} are right, {found:?} were taken"))
     }
 }
