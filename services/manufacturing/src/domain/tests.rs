@@ -215,4 +215,48 @@ proptest! {
             known = Some(Known::Opened(work_order));
         }
     }
+
+    /// What is made is the same whether its reports come before the order, behind it, or some on either side.
+    #[test]
+    fn any_order_of_arrival_gives_the_same_work_order(
+        needs in prop::collection::vec((0_usize..3, 1_i64..6), 1..4),
+        reports in prop::collection::vec((0_usize..3, 1_i64..3), 0..12),
+        opens_at in 0_usize..13,
+    ) {
+        let products = ["a", "b", "c"];
+        let needs: Vec<(&str, i64)> = needs.iter().map(|(product, quantity)| (products[*product], *quantity)).collect();
+        // Nobody makes more than is needed: what is refused behind the order would be cut before it.
+        let mut left = std::collections::BTreeMap::<&str, i64>::new();
+        needs.iter().for_each(|(product, quantity)| *left.entry(product).or_default() += quantity);
+        let reports: Vec<(&str, i64)> = reports
+            .iter()
+            .map(|(product, quantity)| (products[*product], *quantity))
+            .filter(|(product, quantity)| {
+                let left = left.entry(product).or_default();
+                let needed = *quantity <= *left;
+                *left -= if needed { *quantity } else { 0 };
+                needed
+            })
+            .collect();
+        let opened_at = |at: usize| {
+            let mut known = None;
+            for index in 0..=reports.len() {
+                if index == at {
+                    known = open(known, needs.iter().copied(), 1).map(|change| Known::Opened(change.work_order));
+                }
+                let Some((product, quantity)) = reports.get(index) else { continue };
+                known = match report(known, (product, *quantity), 100, 1).unwrap() {
+                    Reported::Remembered(early) => Some(Known::Early(early)),
+                    Reported::Applied(change) => Some(Known::Opened(change.work_order)),
+                };
+            }
+            match known {
+                Some(Known::Opened(work_order)) => Some((work_order.items, work_order.state)),
+                _ => None,
+            }
+        };
+        let first = opened_at(0);
+        prop_assert!(first.is_some());
+        prop_assert_eq!(opened_at(opens_at.min(reports.len())), first);
+    }
 }
