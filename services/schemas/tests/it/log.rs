@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use event_log::{EventLog, MemoryLog, Record, SharedLog, TopicName, TopicPartition};
+use event_log::{MemoryLog, Record, SharedLog, TopicName, TopicPartition};
 use schemas::{KeepError, Keeper, TOPIC};
 
 use crate::{own, version};
