@@ -21,6 +21,7 @@ mod process;
 mod producers;
 mod refusals;
 mod schemas;
+mod security;
 mod shop;
 mod state;
 mod validation;
