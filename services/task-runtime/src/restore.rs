@@ -248,36 +248,52 @@ impl Plan {
     /// Fills an empty store with the newest snapshot that ends at `at_most` or before, if there is one.
     async fn restore_store(
         &self,
-        store: Box<dyn Store>,
+        mut store: Box<dyn Store>,
         changelog: &Changelog,
-        earliest: u64,
+        mut earliest: u64,
         at_most: u64,
     ) -> Result<Opened, TaskError> {
-        let (store, loaded) = self.load_snapshot(store, changelog, earliest, at_most).await?;
-        if let Some((checkpoint, restored_from)) = loaded {
-            return Ok(Opened { store, checkpoint, resumed: false, restored_from: Some(restored_from) });
+        // What a commit before this one's end announces has been complete since then.
+        let mut looked_at = changelog.latest().await?.0;
+        let mut restorer = Restorer::begin(self.snapshots()).await?;
+        loop {
+            let loaded;
+            (store, loaded) =
+                self.load_snapshot(store, &mut restorer, looked_at, changelog, (earliest, at_most)).await?;
+            if let Some((checkpoint, restored_from)) = loaded {
+                return Ok(Opened { store, checkpoint, resumed: false, restored_from: Some(restored_from) });
+            }
+            if earliest == 0 {
+                return Ok(Opened { store, checkpoint: Checkpoint::default(), resumed: false, restored_from: None });
+            }
+            // An owner that lives may have completed a newer one meanwhile, and trimmed those that were looked at.
+            looked_at = changelog.latest().await?.0;
+            let again = Restorer::begin(self.snapshots()).await?;
+            if again.has_same_end(&restorer) {
+                let (partition, earliest) = (changelog.partition.clone(), event_log::Offset(earliest));
+                return Err(TaskError::Trimmed { partition, earliest, position: event_log::Offset::ZERO });
+            }
+            restorer = again;
+            earliest = changelog.earliest().await?.0;
         }
-        if earliest > 0 {
-            let (partition, earliest) = (changelog.partition.clone(), event_log::Offset(earliest));
-            return Err(TaskError::Trimmed { partition, earliest, position: event_log::Offset::ZERO });
-        }
-        Ok(Opened { store, checkpoint: Checkpoint::default(), resumed: false, restored_from: None })
+    }
+
+    fn snapshots(&self) -> Source {
+        let topic = self.setting.definition.snapshots();
+        let partition = TopicPartition { topic, partition: self.setting.partition };
+        Source { log: self.log.clone(), partition, config: self.config.clone() }
     }
 
     /// Loads the newest snapshot that is complete and of this changelog.
     async fn load_snapshot(
         &self,
         mut store: Box<dyn Store>,
+        restorer: &mut Restorer,
+        looked_at: u64,
         changelog: &Changelog,
-        earliest: u64,
-        at_most: u64,
+        (earliest, at_most): (u64, u64),
     ) -> Result<(Box<dyn Store>, Option<(Checkpoint, RestoredFrom)>), TaskError> {
-        let topic = self.setting.definition.snapshots();
-        let partition = TopicPartition { topic, partition: self.setting.partition };
-        let source = Source { log: self.log.clone(), partition, config: self.config.clone() };
-        // What a commit before this one's end announces has been complete since then.
-        let looked_at = changelog.latest().await?.0;
-        let mut restorer = Restorer::begin(source.clone()).await?;
+        let source = self.snapshots();
         while let Some((at, manifest)) = restorer.next().await? {
             let Manifest { offset, rows, last_counted, .. } = manifest;
             if offset > at_most || !self.is_of(&manifest, changelog, earliest).await? {

@@ -61,6 +61,11 @@ impl Restorer {
         Ok(Self { source, earliest, latest, at, scanned: None, seen: BTreeSet::new() })
     }
 
+    /// Whether nothing was written between the beginnings of the two.
+    pub(crate) fn has_same_end(&self, other: &Self) -> bool {
+        self.latest == other.latest
+    }
+
     /// The next older manifest. Usually the last record is one, and each leads to the one before. Where that fails (a
     /// snapshot that was begun late, a record that cannot be read) all records are looked at.
     pub(crate) async fn next(&mut self) -> Result<Option<(u64, Manifest)>, TaskError> {

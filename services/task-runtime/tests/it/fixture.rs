@@ -39,6 +39,8 @@ pub(crate) struct Log {
     /// A topic that takes nothing.
     refused: Arc<Mutex<Option<&'static str>>>,
     hooks: Arc<Mutex<VecDeque<(&'static str, Hook)>>>,
+    /// What the next who asks for the end of a topic is told.
+    end: Arc<Mutex<Option<(&'static str, Offset)>>>,
 }
 
 impl std::fmt::Debug for Log {
@@ -57,6 +59,7 @@ impl Log {
             away: Arc::default(),
             refused: Arc::default(),
             hooks: Arc::default(),
+            end: Arc::default(),
         };
         for spec in topics(std::slice::from_ref(definition), 1) {
             log.memory.ensure_topic(&spec).await.unwrap();
@@ -94,6 +97,11 @@ impl Log {
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
         Err(Error::Unavailable("it was told to be away".to_owned()))
+    }
+
+    /// Tells the next who asks for the end of a topic that it is here: as if he had asked earlier.
+    pub(crate) fn end_once(&self, topic: &'static str, end: Offset) {
+        *self.end.lock().unwrap() = Some((topic, end));
     }
 
     /// Does this just before the next append to a topic.
@@ -351,6 +359,10 @@ impl EventLog for Log {
 
     async fn latest(&self, partition: &TopicPartition) -> Result<Offset, Error> {
         self.answer().await?;
+        let told = self.end.lock().unwrap().take_if(|(topic, _)| *topic == partition.topic.as_str());
+        if let Some((_, end)) = told {
+            return Ok(end);
+        }
         self.memory.latest(partition).await
     }
 

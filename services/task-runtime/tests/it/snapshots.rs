@@ -117,6 +117,24 @@ async fn a_record_of_somebody_else_behind_the_snapshots_hides_none_of_them() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_restore_that_newer_snapshots_overtake_looks_again() {
+    let run = async {
+        let (log, disk) = trimmed().await;
+        let end = log.memory.latest(&at(SNAPSHOTS)).await.unwrap();
+        let life = begin(&log, &disk);
+        put_rows(&life, 60..120).await;
+        life.stop().await;
+        assert!(earliest(&log.memory, SNAPSHOTS).await >= end.0);
+        // Whoever restores asked for the end before, and all that he looks for has been trimmed since.
+        log.end_once(SNAPSHOTS, end);
+        let life = begin(&log, &Disk::default());
+        assert_eq!(rows(&life).await, 120);
+        life.stop().await;
+    };
+    LocalSet::new().run_until(run).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_trimmed_changelog_without_a_snapshot_stops_the_task() {
     let run = async {
         let (log, _) = trimmed().await;
