@@ -67,6 +67,7 @@ pub(crate) const BUGS: [(&str, Bug); 13] = [
 
 const STOCK: StoreId = StoreId::new(2, "stock");
 const LINES: StoreId = StoreId::new(3, "lines");
+const CREDIT: StoreId = StoreId::new(2, "credit");
 const SHIPMENTS: StoreId = StoreId::new(1, "shipments");
 const ACCOUNTS: StoreId = StoreId::new(1, "accounts");
 
@@ -192,9 +193,11 @@ fn count_verdict_twice(definition: Definition) -> Definition {
 
 fn keep_credit(definition: Definition) -> Definition {
     definition.around_input("order-changes-by-customer", |ctx, input, inner| {
-        let change = message::<proto::orders::v1::CustomerOrderChanged>(input);
-        let ended = change.is_some_and(|change| change.state() == proto::orders::v1::OrderState::Rejected);
-        if ended { Ok(()) } else { inner(ctx, input) }
+        let customer_id = input.record.key.clone().unwrap_or_default();
+        let before = ctx.get(CREDIT, &customer_id)?;
+        inner(ctx, input)?;
+        before.into_iter().for_each(|credit| ctx.put(CREDIT, &customer_id, credit));
+        Ok(())
     })
 }
 
