@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use event_log::{Header, Offset, Record, TopicPartition, partition_for_key};
+use event_log::{FetchFrom, FetchLimits, Header, Offset, Record, TopicPartition, partition_for_key};
 use ordermesh::{Config, Instance, Security, Setup, StartError};
 use prost::Message;
 use proto::mesh::v1::schema_service_client::SchemaServiceClient;
@@ -14,7 +14,7 @@ use service_host::{Chain, Clock, server};
 use task_runtime::{Definition, NoTracer, SCHEMA_HEADER};
 use testkit::{Mesh, RegistryServer};
 
-use crate::shop::{Shop, eventually, named, order, timed};
+use crate::shop::{PATIENCE, Shop, eventually, named, order, timed};
 
 const ORDER_EVENT: &str = "ordermesh.orders.v1.OrderEvent";
 
@@ -109,16 +109,17 @@ async fn a_registry_that_knows_better_refuses_the_start() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_version_that_breaks_what_is_on_a_topic_does_not_start() {
-    let mesh = Mesh::start().await;
-    let kept = mesh.records(schemas::TOPIC).await;
-    assert!(kept.iter().all(|record| label(record).starts_with("ordermesh.mesh.v1.SchemaRegistered;")));
-    let ours = kept.iter().find(|record| record.key.as_deref() == Some(b"orders")).unwrap().clone();
-
     let directory = tempfile::tempdir().unwrap();
     let config = config(directory.path());
     let instance = start(config.clone()).await.unwrap();
     let (log, at) = (instance.log(), TopicPartition::new(schemas::TOPIC, 0));
     let Offset(end) = log.latest(&at).await.unwrap();
+    let from = [FetchFrom { partition: at.clone(), offset: Offset::ZERO }];
+    let limits = FetchLimits { max_bytes_per_partition: 4 << 20, max_wait: PATIENCE };
+    let kept = log.fetch(&from, limits).await.unwrap().pop().unwrap().result.unwrap().records;
+    assert_eq!(kept.len() as u64, end);
+    assert!(kept.iter().all(|kept| label(&kept.record).starts_with("ordermesh.mesh.v1.SchemaRegistered;")));
+    let ours = kept.into_iter().find(|kept| kept.record.key.as_deref() == Some(b"orders")).unwrap().record;
     log.append(&at, vec![with_priority(ours)]).await.unwrap();
     instance.stop().await;
     drop(log);
