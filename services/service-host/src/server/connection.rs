@@ -99,7 +99,8 @@ where
 /// A connection whose peer has begun to speak HTTP/2.
 enum Spoken {
     Plain(TcpStream),
-    Tls(EncryptedStream, Option<Certified>),
+    /// Boxed, for it is far larger.
+    Tls(Box<EncryptedStream>, Option<Certified>),
 }
 
 type EncryptedStream = Prefaced<TlsStream<TcpStream>, { PREFACE.len() }>;
@@ -118,7 +119,7 @@ async fn encrypted(tls: &ListenerTls, stream: TcpStream, peer: SocketAddr) -> Op
     let certified = tls.certified(&stream);
     let mut first = [0; PREFACE.len()];
     stream.read_exact(&mut first).await.ok()?;
-    (first == PREFACE).then(|| Spoken::Tls(Prefaced::new(first, stream), certified))
+    (first == PREFACE).then(|| Spoken::Tls(Box::new(Prefaced::new(first, stream)), certified))
 }
 
 /// Waits until the peer has sent as much as a preface, or something that is none: then hyper says so. A peer that sends
