@@ -164,9 +164,9 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
 
     let kafka = match settings.brokers {
         0 => None,
-        nodes => Some(Kafka::start(&settings.kafka, &folder.join("kafka"), nodes).await?),
+        nodes => Some(Kafka::start(&settings.kafka, &folder.join("kafka"), nodes, plan.instances).await?),
     };
-    let mut mesh = Mesh::new(&launch(settings, kafka.as_ref())?, kafka, plan.instances, folder)?;
+    let mut mesh = Mesh::new(&launch(settings)?, kafka, plan.instances, folder).await?;
     let recorder = Arc::new(Recorder::create(&folder.join("history.jsonl"))?);
     let gateways = mesh.instances.iter().map(|instance| Gateway::new(&instance.name, instance.address));
     let clients = Clients::new(Arc::clone(&recorder), gateways.collect::<Result<_, _>>()?);
@@ -223,14 +223,13 @@ fn plan(settings: &Settings) -> Plan {
     }
 }
 
-fn launch(settings: &Settings, kafka: Option<&Kafka>) -> anyhow::Result<Launch> {
+fn launch(settings: &Settings) -> anyhow::Result<Launch> {
     let environment = settings.environment.iter().map(|given| {
         let (name, value) = given.split_once('=').with_context(|| format!("{given} is not NAME=VALUE"))?;
         Ok((name.to_owned(), value.to_owned()))
     });
     Ok(Launch {
         binary: settings.binary.clone(),
-        brokers: kafka.map(Kafka::bootstrap),
         partitions: settings.partitions,
         arguments: settings.arguments.clone(),
         environment: environment.collect::<anyhow::Result<_>>()?,

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::proxy::Proxy;
+
 /// How often a process is looked at that is to end.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -20,8 +22,6 @@ const LOOK: Duration = Duration::from_millis(10);
 pub struct Launch {
     /// The program.
     pub binary: PathBuf,
-    /// Where the brokers are; none for the whole mesh in one process on a log of its own.
-    pub brokers: Option<String>,
     /// Partitions of every topic.
     pub partitions: u32,
     /// Further arguments.
@@ -37,8 +37,13 @@ pub struct Instance {
     pub name: String,
     /// Where it listens.
     pub address: SocketAddr,
+    /// What other instances come through, and where it listens behind that.
+    pub door: Option<Proxy>,
+    peers: SocketAddr,
     folder: PathBuf,
     launch: Launch,
+    /// Where the brokers are; none for the whole mesh in one process on a log of its own.
+    brokers: Option<String>,
     child: Option<Child>,
     /// How often it was started.
     pub lives: u32,
@@ -49,11 +54,22 @@ impl Instance {
     ///
     /// # Errors
     /// When the folder cannot be made, or there is no free port.
-    pub fn new(name: &str, folder: &Path, launch: &Launch) -> anyhow::Result<Self> {
+    pub fn new(name: &str, folder: &Path, launch: &Launch, brokers: Option<String>) -> anyhow::Result<Self> {
         let folder = folder.join(name);
         std::fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        Ok(Self { name: name.to_owned(), address, folder, launch: launch.clone(), child: None, lives: 0 })
+        let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr();
+        let (address, peers) = (free()?, free()?);
+        let (name, launch) = (name.to_owned(), launch.clone());
+        Ok(Self { name, address, door: None, peers, folder, launch, brokers, child: None, lives: 0 })
+    }
+
+    /// Lets other instances come through a proxy.
+    ///
+    /// # Errors
+    /// When there is no free port.
+    pub async fn put_behind_proxy(&mut self) -> anyhow::Result<()> {
+        self.door = Some(Proxy::start(self.peers).await?);
+        Ok(())
     }
 
     /// Starts it, unless it runs.
@@ -72,13 +88,16 @@ impl Instance {
     }
 
     fn command(&self, log: File) -> anyhow::Result<Command> {
-        let Launch { binary, brokers, partitions, arguments, environment } = &self.launch;
+        let Launch { binary, partitions, arguments, environment } = &self.launch;
         let mut command = Command::new(binary);
-        match brokers {
+        match &self.brokers {
             None => command.args(["dev", "--sync", "os"]),
             // The brokers tell the instances of each other.
             Some(brokers) => command.args(["serve", "--brokers", brokers, "--instance", &self.name]),
         };
+        if let Some(door) = &self.door {
+            command.args(["--peers", &self.peers.to_string(), "--advertise", &door.address.to_string()]);
+        }
         command.args(["--workshop", "1000", "--partitions", &partitions.to_string()]);
         command.args(["--listen", &self.address.to_string(), "--data"]).arg(self.folder.join("data"));
         command.args(arguments).envs(environment.iter().map(|(name, value)| (name, value)));

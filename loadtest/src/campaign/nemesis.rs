@@ -11,7 +11,7 @@ use super::broker::Kafka;
 use super::calls::Clients;
 use super::history::{Bound, Call, Recorder, What};
 use super::instances::{Instance, Launch};
-use super::proxy::Mode;
+use super::proxy::{Mode, Proxy};
 use super::schedule::{Fault, Kind};
 
 /// How long an instance may take to answer after its start, and to leave.
@@ -39,12 +39,20 @@ impl Mesh {
     ///
     /// # Errors
     /// When their folders cannot be made.
-    pub fn new(launch: &Launch, kafka: Option<Kafka>, count: usize, folder: &Path) -> anyhow::Result<Self> {
+    pub async fn new(launch: &Launch, kafka: Option<Kafka>, count: usize, folder: &Path) -> anyhow::Result<Self> {
         let names = ('a'..='z').take(count).map(String::from);
         // One process is called what the mesh calls it by itself.
-        let names = names.map(|name| if launch.brokers.is_none() { "dev".to_owned() } else { name });
-        let instances = names.map(|name| Instance::new(&name, folder, launch)).collect::<Result<_, _>>()?;
-        Ok(Self { instances, kafka })
+        let names = names.map(|name| if kafka.is_none() { "dev".to_owned() } else { name });
+        let brokers = |number| kafka.as_ref().map(|kafka: &Kafka| kafka.bootstrap_of(number));
+        let instances = names.enumerate().map(|(number, name)| Instance::new(&name, folder, launch, brokers(number)));
+        let instances = instances.collect::<Result<_, _>>()?;
+        let mut mesh = Self { instances, kafka };
+        if mesh.kafka.is_some() {
+            for instance in &mut mesh.instances {
+                instance.put_behind_proxy().await?;
+            }
+        }
+        Ok(mesh)
     }
 
     /// Starts everything.
@@ -124,14 +132,14 @@ impl Mesh {
             }
             Kind::PauseBroker | Kind::PauseBrokers => {
                 let kafka = self.kafka.as_ref().context("there are no brokers")?;
-                let nodes = 1..=kafka.proxies.len();
+                let nodes = 1..=kafka.len();
                 let nodes = nodes.filter(|node| kind == Kind::PauseBrokers || *node == target + 1).collect::<Vec<_>>();
                 begun(clients.recorder());
                 nodes.iter().try_for_each(|node| kafka.pause(*node, true))?;
                 tokio::time::sleep(span).await;
                 nodes.iter().try_for_each(|node| kafka.pause(*node, false))?;
             }
-            Kind::Reset | Kind::Mute | Kind::LoseAnswers => {
+            Kind::Reset | Kind::Mute | Kind::LoseAnswers | Kind::CutBrokers | Kind::CutPeers => {
                 begun(clients.recorder());
                 self.on_connections(fault).await?;
             }
@@ -180,21 +188,28 @@ impl Mesh {
     }
 
     async fn on_connections(&self, fault: Fault) -> anyhow::Result<()> {
-        let proxies = &self.kafka.as_ref().context("there are no brokers")?.proxies;
+        let kafka = self.kafka.as_ref().context("there are no brokers")?;
         let span = Duration::from_millis(fault.for_ms);
         if fault.kind == Kind::Reset {
             for _ in 0..TIMES {
-                proxies.iter().for_each(super::proxy::Proxy::reset);
+                kafka.proxies().for_each(Proxy::reset);
                 tokio::time::sleep(span).await;
             }
             return Ok(());
         }
-        let proxy = &proxies[fault.target];
-        proxy.set(if fault.kind == Kind::Mute { Mode::Mute } else { Mode::LoseAnswers });
+        let (mode, proxies): (Mode, Vec<&Proxy>) = match fault.kind {
+            Kind::CutBrokers => (Mode::Mute, kafka.before_instance(fault.target).collect()),
+            Kind::CutPeers => (Mode::Mute, self.instances[fault.target].door.iter().collect()),
+            Kind::LoseAnswers => (Mode::LoseAnswers, kafka.before_node(fault.target).collect()),
+            _ => (Mode::Mute, kafka.before_node(fault.target).collect()),
+        };
+        proxies.iter().for_each(|proxy| proxy.set(mode));
         tokio::time::sleep(span).await;
-        proxy.set(Mode::Pass);
-        // Whatever waited in a connection that hung is of no use to anybody.
-        proxy.reset();
+        for proxy in proxies {
+            proxy.set(Mode::Pass);
+            // Whatever waited in a connection that hung is of no use to anybody.
+            proxy.reset();
+        }
         Ok(())
     }
 

@@ -37,14 +37,18 @@ pub enum Kind {
     Mute,
     /// Requests reach a broker node, and its answers do not come back.
     LoseAnswers,
+    /// An instance is cut off from all brokers, and from nobody else.
+    CutBrokers,
+    /// What other instances say to an instance does not arrive, and the brokers are still there.
+    CutPeers,
 }
 
 impl Kind {
     /// Those that need only one process and its own log.
     pub const ALONE: [Self; 5] = [Self::Kill, Self::KillTwice, Self::Pause, Self::Flicker, Self::Leave];
     /// How often each is drawn, of a hundred, when there are several instances and brokers.
-    const WEIGHTS: [(Self, u64); 13] = [
-        (Self::Kill, 28),
+    const WEIGHTS: [(Self, u64); 15] = [
+        (Self::Kill, 22),
         (Self::KillTwice, 8),
         (Self::KillAll, 3),
         (Self::Pause, 20),
@@ -57,6 +61,8 @@ impl Kind {
         (Self::Reset, 5),
         (Self::Mute, 3),
         (Self::LoseAnswers, 3),
+        (Self::CutBrokers, 3),
+        (Self::CutPeers, 3),
     ];
 
     /// Whether it takes partitions from an instance.
@@ -125,7 +131,9 @@ fn one(plan: &Plan, draw: &mut Draw) -> Fault {
         // Down for less and for longer than a session: it comes back as itself, or to a mesh that has gone on.
         Kind::Kill | Kind::KillAll | Kind::Leave => 200 + draw.below(plan.session_ms * 3 / 2),
         Kind::KillTwice => 100 + draw.below(1_500),
-        Kind::Pause => plan.session_ms + plan.session_ms / 4 + draw.below(plan.session_ms / 2),
+        Kind::Pause | Kind::CutBrokers | Kind::CutPeers => {
+            plan.session_ms + plan.session_ms / 4 + draw.below(plan.session_ms / 2)
+        }
         Kind::Flicker => plan.session_ms / 2 + draw.below(plan.session_ms / 4),
         Kind::KillBroker | Kind::KillLeader => 500 + draw.below(4_000),
         Kind::PauseBroker | Kind::PauseBrokers | Kind::Mute => 2_000 + draw.below(6_000),
