@@ -185,6 +185,10 @@ async fn act(
     };
     if role == Role::Standby {
         let result = task.stand_by(&mut seat.inbox, stop).await;
+        if let Err(TaskError::LogRegressed { .. }) = result {
+            task.bear_witness();
+            return (None, result);
+        }
         // After an error the store may be behind what was read: it is opened anew.
         return (result.is_ok().then_some(task), result);
     }
@@ -202,6 +206,10 @@ async fn act(
     if let Err(TaskError::Overtaken { .. }) = result {
         // Only another owner trims what this one has not read. Whose claim it was stands in what is gone.
         return (None, Err(TaskError::Fenced { epoch: task.chain.epoch + 1 }));
+    }
+    if let Err(TaskError::LogRegressed { .. }) = result {
+        task.bear_witness();
+        return (None, result);
     }
     let goes_on = matches!(result, Ok(()) | Err(TaskError::Fenced { .. }));
     (goes_on.then_some(task), result)

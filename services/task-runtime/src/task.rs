@@ -68,6 +68,15 @@ impl Task {
         self.store.close().map_err(TaskError::from_store)
     }
 
+    /// Closes the store of a task whose log has lost records. Nothing else knows of them: a start that finds the store as far as
+    /// it came refuses again, and does not go on from what is left.
+    pub(crate) fn bear_witness(self) {
+        let task = self.name.clone();
+        if let Err(error) = self.close() {
+            tracing::error!(%task, %error, "the store that knows of lost records cannot be closed");
+        }
+    }
+
     pub(crate) fn checkpoint(&self) -> Checkpoint {
         Checkpoint {
             next_offset: self.next_offset,
