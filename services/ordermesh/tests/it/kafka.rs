@@ -140,11 +140,23 @@ impl Cluster {
 
     /// How a process of this name is started.
     pub(super) fn command(&self, name: &str) -> Command {
+        self.command_in(name, &self.data(name))
+    }
+
+    /// The same with its data elsewhere.
+    pub(super) fn command_in(&self, name: &str, data: &Path) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ordermesh"));
         let part = if name == GATEWAY { "gateway" } else { "serve" };
         command.args([part, "--instance", name, "--group", &self.group, "--brokers", &self.broker.bootstrap()]);
-        command.args(["--listen", "127.0.0.1:0", "--workshop", "0", "--partitions", &PARTITIONS.to_string(), "--data"]);
-        command.arg(self.data(name)).args(&self.flags).env("ORDERMESH__LOG__LEVEL", "error");
+        if !self.flags.iter().any(|flag| flag == "--partitions") {
+            command.args(["--partitions", &PARTITIONS.to_string()]);
+        }
+        command.args(["--listen", "127.0.0.1:0", "--workshop", "0", "--data"]);
+        command.arg(data).args(&self.flags).env("ORDERMESH__LOG__LEVEL", "error");
+        // Test machines are busy, and brokers slow: a mesh waits longer here before it gives a broker up.
+        for (setting, time) in [("CONNECT", "10s"), ("REQUEST", "15s"), ("OPERATION", "40s")] {
+            command.env(format!("ORDERMESH__KAFKA__{setting}_TIMEOUT"), time);
+        }
         command
     }
 
@@ -211,7 +223,8 @@ impl Cluster {
     /// Returns when every process sees the same: each task is owned by one of those who run, followed by a standby that is
     /// warm as long as there are two, and each instance has its share.
     pub(super) async fn settled(&self) {
-        let instances: BTreeSet<&str> = self.running.keys().map(String::as_str).filter(|name| *name != GATEWAY).collect();
+        let instances: BTreeSet<&str> =
+            self.running.keys().map(String::as_str).filter(|name| *name != GATEWAY).collect();
         for name in self.running.keys() {
             let what = format!("{name} sees {instances:?} at work");
             eventually(&what, async || is_settled(&self.seen_by(name).await?, &instances).then_some(())).await;

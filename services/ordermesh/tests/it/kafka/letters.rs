@@ -33,7 +33,8 @@ async fn poison_is_set_aside_once_for_each_service_and_can_be_sent_back_from_any
     let definitions = ordermesh::definitions(&ordermesh::Config::default());
     let reads_orders =
         |definition: &&task_runtime::Definition| definition.input_topics().any(|topic| topic.as_str() == "orders");
-    let mut readers: Vec<&str> = definitions.iter().filter(reads_orders).map(task_runtime::Definition::service).collect();
+    let mut readers: Vec<&str> =
+        definitions.iter().filter(reads_orders).map(task_runtime::Definition::service).collect();
     readers.sort_unstable();
     let key = unique("poison");
     let partition = partition_for_key(key.as_bytes(), PARTITIONS);
@@ -66,10 +67,7 @@ async fn poison_is_set_aside_once_for_each_service_and_can_be_sent_back_from_any
     let owner = cluster.owner("a", "dead-letters", partition.try_into().unwrap()).await;
     let other = NAMES.into_iter().find(|name| *name != owner).unwrap();
     let client = DeadLetterServiceClient::new(cluster.channel(other));
-    let request = ReplayDeadLetterRequest {
-        dead_letter_id: found[0].dead_letter_id.clone(),
-        request_id: unique("r"),
-    };
+    let request = ReplayDeadLetterRequest { dead_letter_id: found[0].dead_letter_id.clone(), request_id: unique("r") };
     // Sent twice with the same id: sent back once.
     for _ in 0..2 {
         let sent = client.clone().replay_dead_letter(timed(request.clone())).await.unwrap().into_inner();

@@ -72,7 +72,12 @@ impl Load {
     }
 }
 
-async fn customer(shop: Shop, product: String, stop: Arc<AtomicBool>, done: Arc<AtomicUsize>) -> Result<Ordered, Status> {
+async fn customer(
+    shop: Shop,
+    product: String,
+    stop: Arc<AtomicBool>,
+    done: Arc<AtomicUsize>,
+) -> Result<Ordered, Status> {
     let (mut ordered, mut customer_id) = (Ordered::default(), unique("c"));
     while !stop.load(Ordering::Relaxed) {
         if ordered.orders.len() % 50 == 49 {
@@ -103,10 +108,8 @@ impl Ordered {
             }
         }
         let left = STOCK - i64::try_from(self.orders.len()).unwrap();
-        eventually("the books balance", async || {
-            (shop.pieces(&self.product).await == (left, 0, left)).then_some(())
-        })
-        .await;
+        eventually("the books balance", async || (shop.pieces(&self.product).await == (left, 0, left)).then_some(()))
+            .await;
     }
 }
 

@@ -50,8 +50,7 @@ impl Drop for Own {
 async fn orders_of(cluster: &Cluster, partition: u32) -> String {
     let shop = cluster.shop("a");
     let ids = std::iter::repeat_with(|| unique("o"));
-    let ids: Vec<String> =
-        ids.filter(|id| partition_for_key(id.as_bytes(), PARTITIONS) == partition).take(8).collect();
+    let ids: Vec<String> = ids.filter(|id| partition_for_key(id.as_bytes(), PARTITIONS) == partition).take(8).collect();
     for id in &ids {
         shop.judged(named(id, order(&unique("c"), &[("nothing", 1)]))).await;
     }
@@ -59,9 +58,8 @@ async fn orders_of(cluster: &Cluster, partition: u32) -> String {
 }
 
 /// Runs an instance that must refuse to start, and returns what it says.
-async fn refused(cluster: &Cluster, flags: &[&str]) -> String {
+async fn refused(cluster: &Cluster) -> String {
     let mut command = cluster.command("a");
-    command.args(flags);
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     String::from_utf8(output.stderr).unwrap()
@@ -73,7 +71,8 @@ async fn topics_with_another_number_of_partitions_refuse_the_start() {
     let mut cluster = Cluster::empty(&[]).await;
     cluster.add(&["b"]).await;
     let more = (PARTITIONS + 1).to_string();
-    let said = refused(&cluster, &["--partitions", &more]).await;
+    let other = Cluster::on(cluster.broker().clone(), &["--partitions", &more]);
+    let said = refused(&other).await;
     assert!(said.contains(&format!("{PARTITIONS} partitions")) && said.contains("changelog"), "{said}");
 }
 
@@ -92,7 +91,7 @@ async fn a_changelog_that_lost_its_end_stops_its_owner() {
     own.broker().node("restart").await;
     let status = cluster.ended("a").await;
     assert_eq!(status.code(), Some(1));
-    let said = refused(&cluster, &[]).await;
+    let said = refused(&cluster).await;
     assert!(said.contains("orders-changelog/1") && said.contains("lost records"), "{said}");
 }
 
@@ -112,11 +111,11 @@ async fn a_changelog_that_was_deleted_is_not_taken_for_a_new_one() {
         topics.iter().all(|topic| topic.name.as_str() != "orders-changelog").then_some(())
     })
     .await;
-    let said = refused(&cluster, &[]).await;
+    let said = refused(&cluster).await;
     assert!(said.contains("orders-changelog") && said.contains("missing"), "{said}");
     // Nor does an instance that has no state of its own.
     std::fs::remove_dir_all(cluster.data("a")).unwrap();
-    let said = refused(&cluster, &[]).await;
+    let said = refused(&cluster).await;
     assert!(said.contains("orders-changelog") && said.contains("missing"), "{said}");
 }
 
@@ -137,6 +136,6 @@ async fn a_changelog_that_was_trimmed_without_a_snapshot_stops_whoever_needs_it(
     cluster.shop("a").wait(&id, proto::orders::v1::WaitFor::Unspecified).await.unwrap();
     cluster.stop("a").await;
     std::fs::remove_dir_all(cluster.data("a")).unwrap();
-    let said = refused(&cluster, &[]).await;
+    let said = refused(&cluster).await;
     assert!(said.contains("orders-changelog/2") && said.contains("trimmed"), "{said}");
 }

@@ -52,8 +52,7 @@ async fn of_two_processes_with_one_name_the_earlier_one_stops() {
     let mut cluster = Cluster::empty(&[]).await;
     cluster.add(&["a", "b"]).await;
     cluster.settled().await;
-    let mut second = cluster.command("a");
-    second.arg("--data").arg(cluster.data("another"));
+    let second = cluster.command_in("a", &cluster.data("another"));
     let second = tokio::task::spawn_blocking(move || crate::process::Process::run(second)).await.unwrap();
     assert_eq!(cluster.ended("a").await.code(), Some(1));
     // Whoever has the name now is one of the mesh, beside b.

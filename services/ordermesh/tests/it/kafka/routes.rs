@@ -55,7 +55,10 @@ async fn every_process_gives_the_same_answers_and_names_the_owner() {
         let shop = cluster.shop(asked);
         for id in &ids {
             let (order, by) = look(&shop, id).await;
-            assert_eq!((order.order_id.as_str(), order.state(), by.role()), (id.as_str(), OrderState::Shipped, Role::Active));
+            assert_eq!(
+                (order.order_id.as_str(), order.state(), by.role()),
+                (id.as_str(), OrderState::Shipped, Role::Active)
+            );
             assert_eq!(by.instance, owners[&by.partition], "{id} asked at {asked}");
             owner_asked += usize::from(by.instance == asked);
         }
@@ -96,7 +99,9 @@ async fn the_tools_of_kafka_show_who_owns_what_and_how_far_it_is() {
         let rows = described(&said);
         let all = seen.tasks.iter().all(|task| {
             let row = rows.get(&(format!("{}-changelog", task.service), task.partition));
-            row.is_some_and(|(offset, lag, consumer)| offset.is_some() && lag.is_some() && consumer.starts_with(&task.owner))
+            row.is_some_and(|(offset, lag, consumer)| {
+                offset.is_some() && lag.is_some() && consumer.starts_with(&task.owner)
+            })
         });
         all.then_some(rows)
     })
