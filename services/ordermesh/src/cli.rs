@@ -333,7 +333,7 @@ mod tests {
         let refused = settings.load_joining(&Joining::default()).unwrap_err().to_string();
         assert!(refused.contains("--brokers"), "{refused}");
         let roles = Some(vec!["cooking".to_owned()]);
-        let refused = settings.load_joining(&Joining { roles, ..Joining::default() }).unwrap_err().to_string();
+        let refused = Settings { roles, ..settings }.load().unwrap_err().to_string();
         assert!(refused.contains("cooking") && refused.contains("orders"), "{refused}");
     }
 

@@ -41,7 +41,9 @@ pub struct Owner {
 
 /// Where instances are, by their names. Cheap to clone.
 #[derive(Clone)]
-pub struct Addresses(Arc<dyn Fn(&str) -> Option<String> + Send + Sync>);
+pub struct Addresses(Arc<AddressOf>);
+
+type AddressOf = dyn Fn(&str) -> Option<String> + Send + Sync;
 
 impl Addresses {
     /// Asks `find` for the address of an instance each time that one is needed.
