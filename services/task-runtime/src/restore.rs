@@ -341,9 +341,12 @@ impl Plan {
         if checkpoint.next_offset < earliest {
             return Ok(false);
         }
-        // An entry that has been trimmed cannot be compared; the hash of the next commit then tells.
-        if last < earliest || self.config.shortcut.skips_prev_hash() {
+        if self.config.shortcut.skips_prev_hash() {
             return Ok(true);
+        }
+        // An entry that has been trimmed cannot be compared. Of another life of the log, what follows would all be void to it.
+        if last < earliest {
+            return Ok(false);
         }
         let found = changelog.read(last, last + 1).await?;
         Ok(found.first().is_some_and(|(offset, entry)| *offset == last && checkpoint.chain.ends_with(entry)))
