@@ -31,14 +31,11 @@ impl Table {
     }
 
     /// All rows, of all partitions.
-    pub(crate) fn rows<'o, M: Message + Default>(
-        self,
-        oracle: &'o Oracle<Shop>,
-    ) -> impl Iterator<Item = (&'o [u8], M)> {
+    pub(crate) fn rows<M: Message + Default>(self, oracle: &Oracle<Shop>) -> impl Iterator<Item = (&[u8], M)> {
         Shop::tasks(oracle, self.service).flat_map(move |reading| self.rows_of(reading))
     }
 
-    fn rows_of<'o, M: Message + Default>(self, reading: &'o Reading) -> impl Iterator<Item = (&'o [u8], M)> {
+    fn rows_of<M: Message + Default>(self, reading: &Reading) -> impl Iterator<Item = (&[u8], M)> {
         reading.rows(0x80 | self.store).map(|(key, row)| (&key[1..], decode(row)))
     }
 

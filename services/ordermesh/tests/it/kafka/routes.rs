@@ -73,8 +73,11 @@ async fn every_process_gives_the_same_answers_and_names_the_owner() {
     assert!(NAMES.iter().all(|name| table.contains(name)) && table.contains("dead-letters"), "{table}");
 }
 
-/// Columns of what `kafka-consumer-groups --describe` says: partitions by topic, with the committed offset and the lag.
-fn described(said: &str) -> BTreeMap<(String, i32), (Option<u64>, Option<u64>, String)> {
+/// A committed offset, the lag, and the consumer.
+type Described = (Option<u64>, Option<u64>, String);
+
+/// Columns of what `kafka-consumer-groups --describe` says, by topic and partition.
+fn described(said: &str) -> BTreeMap<(String, i32), Described> {
     let rows = said.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     let rows = rows.filter(|row| row.len() >= 7 && row[0] != "GROUP");
     rows.map(|row| {
