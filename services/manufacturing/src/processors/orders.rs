@@ -9,7 +9,7 @@ use crate::{Config, topics};
 
 pub(crate) fn register(definition: Definition, config: &Config) -> Definition {
     let items_per_second = config.items_per_second;
-    definition.patient(topics::ORDERS, move |ctx, input| process(ctx, input, items_per_second))
+    definition.input(topics::ORDERS, move |ctx, input| process(ctx, input, items_per_second))
 }
 
 fn process(ctx: &mut Context<'_>, input: &Input<'_>, items_per_second: u32) -> Result<(), ProcessError> {

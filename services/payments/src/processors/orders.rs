@@ -7,7 +7,7 @@ use crate::wire::{self, OrderFact};
 use crate::{domain, topics};
 
 pub(crate) fn register(definition: Definition) -> Definition {
-    definition.patient(topics::ORDERS, process)
+    definition.input(topics::ORDERS, process)
 }
 
 fn process(ctx: &mut Context<'_>, input: &Input<'_>) -> Result<(), ProcessError> {
