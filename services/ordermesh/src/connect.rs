@@ -134,7 +134,7 @@ impl TlsFlags {
         } else {
             endpoint.connect().await
         };
-        let addr = url.to_string();
+        let addr = shown(url);
         connected.map_err(|source| match tls::is_at_fault(&source) {
             true => ConnectError::Distrust { addr, source },
             false => ConnectError::Unreachable { addr, source },
@@ -154,7 +154,7 @@ impl TokenFlags {
             (None, None) => return Ok(None),
         };
         if url.scheme_str() != Some("https") && !self.insecure && !is_this_machine(url) {
-            return Err(ConnectError::TokenInPlainText { addr: url.to_string() });
+            return Err(ConnectError::TokenInPlainText { addr: shown(url) });
         }
         let mut value: MetadataValue<Ascii> = format!("Bearer {}", token.expose().trim())
             .parse()
@@ -166,6 +166,11 @@ impl TokenFlags {
 
 fn read(file: &Path) -> Result<Secret, FileError> {
     std::fs::read_to_string(file).map(Secret::new).map_err(|error| FileError::new(file, error))
+}
+
+/// An address as people write it.
+fn shown(url: &Uri) -> String {
+    url.to_string().trim_end_matches('/').to_owned()
 }
 
 fn is_this_machine(url: &Uri) -> bool {

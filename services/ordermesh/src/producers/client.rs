@@ -73,6 +73,11 @@ pub(crate) enum Failure {
     },
 }
 
+/// What a call ended with. A deadline that passed here first is a cancellation to tonic.
+fn said(status: &Status) -> Box<Problem> {
+    Box::new(service_host::status::explain(status).unwrap_or_else(|| Problem::from(status)))
+}
+
 /// The server's reason, each fault of a field on a line of its own.
 fn told(problem: &Problem) -> String {
     let mut text = format!("{} {}: {}", problem.code.name(), problem.reason, problem.message);
@@ -122,7 +127,7 @@ impl Client {
         method: &'static str,
         request: impl Message + 'static,
     ) -> Result<A, Failure> {
-        self.call(method, request).await.map_err(|status| Failure::Refused(Box::new(Problem::from(&status))))
+        self.call(method, request).await.map_err(|status| Failure::Refused(said(&status)))
     }
 
     /// Writes by a method. With the request_id it can be repeated when nobody knows what became of it.
@@ -136,7 +141,7 @@ impl Client {
         request: impl Message + 'static,
     ) -> Result<A, Failure> {
         self.call(method, request).await.map_err(|status| {
-            let problem = Box::new(Problem::from(&status));
+            let problem = said(&status);
             match problem.code {
                 Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Internal => {
                     Failure::Unknown { problem, request_id }
@@ -175,7 +180,7 @@ impl Client {
             self.ready().await?;
             self.grpc.server_streaming(request, path(method), ProstCodec::default()).await
         };
-        let answer = answer.await.map_err(|status| Failure::Refused(Box::new(Problem::from(&status))))?;
+        let answer = answer.await.map_err(|status| Failure::Refused(said(&status)))?;
         Ok(answer.into_inner())
     }
 

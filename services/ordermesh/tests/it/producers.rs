@@ -141,7 +141,7 @@ fn a_write_that_fails_says_why_and_ends_with_one() {
     let output = binary(&["stock", "set", "jumper", "1", "--addr", &nobody]).output().unwrap();
     let err = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{err}");
-    assert!(err.starts_with(&format!("ordermesh: no mesh answers at {nobody}")), "{err}");
+    assert!(err.starts_with(&format!("ordermesh: no mesh answers at http://{nobody};")), "{err}");
 }
 
 #[test]
