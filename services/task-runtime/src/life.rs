@@ -168,20 +168,18 @@ async fn act(
     role: Role,
     stop: &CancellationToken,
 ) -> (Option<Task>, Result<(), TaskError>) {
+    seat.board.plays(role);
     if role == Role::Idle {
         return (None, idle(seat, task, stop).await);
     }
     let grace = (!plan.alone).then_some(plan.config.moving_grace);
     let mut task = match task {
         Some(task) => task,
-        None => {
-            seat.board.state(TaskState::Restoring);
-            match seat.meanwhile(grace, stop, plan.open()).await {
-                Some(Ok(task)) => task,
-                Some(Err(error)) => return (None, Err(error)),
-                None => return (None, Ok(())),
-            }
-        }
+        None => match seat.meanwhile(grace, stop, plan.open()).await {
+            Some(Ok(task)) => task,
+            Some(Err(error)) => return (None, Err(error)),
+            None => return (None, Ok(())),
+        },
     };
     if role == Role::Standby {
         let result = task.stand_by(&mut seat.inbox, stop).await;
@@ -192,7 +190,6 @@ async fn act(
         // After an error the store may be behind what was read: it is opened anew.
         return (result.is_ok().then_some(task), result);
     }
-    seat.board.state(TaskState::Restoring);
     // What was read and is not applied is lost when this is interrupted: the store is opened anew then.
     let claimed = seat.meanwhile(grace, stop, task.become_owner(&mut plan.random)).await;
     let result = match claimed {

@@ -64,7 +64,7 @@ impl Roster {
     /// How far all restores that are under way have come together; none if there are none. For people: looked at now and then.
     #[must_use]
     pub fn restoring(&self) -> Option<RestoreProgress> {
-        let is_restoring = |entry: &Entry| entry.board.watch().borrow().state == TaskState::Restoring;
+        let is_restoring = |entry: &Entry| entry.board.watch().borrow().state() == TaskState::Restoring;
         // Those that are done count too: the sum shall not run backwards.
         let all = self.entries.iter().map(|entry| entry.board.restore());
         let sum = all.reduce(|a, b| RestoreProgress { done: a.done + b.done, of: a.of + b.of });
@@ -84,8 +84,8 @@ impl Roster {
     pub async fn running(&self) -> Result<(), String> {
         for entry in self.entries.iter() {
             let mut facts = entry.board.watch();
-            let reached = facts.wait_for(|facts| facts.state != TaskState::Restoring).await;
-            match reached.as_ref().map(|facts| &facts.state) {
+            let reached = facts.wait_for(|facts| facts.state() != TaskState::Restoring).await;
+            match reached.map(|facts| facts.state()) {
                 Ok(TaskState::Failed(reason)) => return Err(format!("task {}: {reason}", entry.name)),
                 Ok(_) => {}
                 Err(_) => return Err(format!("task {} ended unexpectedly", entry.name)),
@@ -99,8 +99,8 @@ impl Roster {
         let waits = self.entries.iter().map(|entry| {
             let mut facts = entry.board.watch();
             Box::pin(async move {
-                let failed = facts.wait_for(|facts| matches!(facts.state, TaskState::Failed(_))).await;
-                match failed.as_ref().map(|facts| &facts.state) {
+                let failed = facts.wait_for(|facts| matches!(facts.state(), TaskState::Failed(_))).await;
+                match failed.map(|facts| facts.state()) {
                     Ok(TaskState::Failed(reason)) => format!("task {}: {reason}", entry.name),
                     _ => std::future::pending().await,
                 }

@@ -184,7 +184,7 @@ impl Runtime {
 
     /// Where each task is, by its name.
     pub fn states(&self) -> impl Iterator<Item = (&str, TaskState)> {
-        self.roster.entries.iter().map(|entry| (&*entry.name, entry.board.watch().borrow().state.clone()))
+        self.roster.entries.iter().map(|entry| (&*entry.name, entry.board.watch().borrow().state()))
     }
 
     /// Returns when every task plays its role.

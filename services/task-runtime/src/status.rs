@@ -99,11 +99,29 @@ impl TaskStatus {
 /// What changes seldom.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Facts {
+    /// The role that it was given.
     pub(crate) role: Role,
-    pub(crate) state: TaskState,
+    /// The role that it plays: the one that it was given before, until it has seen the order.
+    played: Role,
+    /// Where it is in what it plays.
+    state: TaskState,
     pub(crate) epoch: u64,
     pub(crate) owner: Option<String>,
     pub(crate) incarnation: Option<u128>,
+}
+
+impl Facts {
+    /// Where it is on the way to the role that it was given. Orders may follow one another faster than they are carried out,
+    /// so that this cannot be kept: it follows from what is ordered and what is done.
+    pub(crate) fn state(&self) -> TaskState {
+        match (&self.state, self.role) {
+            (TaskState::Closed | TaskState::Failed(_), _) => self.state.clone(),
+            (TaskState::Restoring, Role::Idle) => TaskState::Suspended,
+            (TaskState::Restoring, _) => TaskState::Restoring,
+            (state, role) if role == Role::Idle || role == self.played => state.clone(),
+            _ => TaskState::Restoring,
+        }
+    }
 }
 
 /// Counts the changes of all tasks of a process, so that one watcher sees them all.
@@ -145,8 +163,8 @@ impl Board {
         changes: Changes,
         inputs: impl Iterator<Item = TopicName>,
     ) -> Self {
-        let state = if role == Role::Idle { TaskState::Created } else { TaskState::Restoring };
-        let facts = Facts { role, state, epoch: 0, owner: None, incarnation: None };
+        let (played, state) = (Role::Idle, TaskState::Created);
+        let facts = Facts { role, played, state, epoch: 0, owner: None, incarnation: None };
         Self {
             service,
             partition,
@@ -181,10 +199,17 @@ impl Board {
 
     /// A role was given. What has to be restored for it counts as being restored from this moment on.
     pub(crate) fn given(&self, role: Role) {
+        self.update(|facts| facts.role = role);
+    }
+
+    /// A role is played from now on. Whatever the task has done before, it has to catch up for this one.
+    pub(crate) fn plays(&self, role: Role) {
         self.update(|facts| {
-            facts.role = role;
-            if role != Role::Idle && matches!(facts.state, TaskState::Created | TaskState::Suspended) {
+            facts.played = role;
+            if role != Role::Idle {
                 facts.state = TaskState::Restoring;
+            } else if facts.state == TaskState::Restoring {
+                facts.state = TaskState::Suspended;
             }
         });
     }
@@ -255,7 +280,7 @@ impl Board {
     pub(crate) fn input_positions(&self) -> impl Iterator<Item = InputPosition> {
         let is_owner = {
             let facts = self.facts.borrow();
-            facts.role == Role::Active && facts.state == TaskState::Running
+            facts.role == Role::Active && facts.state() == TaskState::Running
         };
         let inputs = self.inputs.iter().filter(move |_| is_owner);
         inputs.map(|(topic, next)| InputPosition {
@@ -276,7 +301,9 @@ impl Board {
     }
 
     pub(crate) fn status(&self, now_ms: i64) -> TaskStatus {
-        let Facts { role, state, epoch, owner, incarnation } = self.facts.borrow().clone();
+        let facts = self.facts.borrow().clone();
+        let state = facts.state();
+        let Facts { role, epoch, owner, incarnation, .. } = facts;
         let (lag_records, lag_ms) = self.lag(now_ms);
         let applied_offset = self.applied.load(Ordering::Relaxed);
         let restore = (state == TaskState::Restoring).then(|| self.restore());

@@ -158,6 +158,47 @@ async fn calls_to_a_task_that_is_being_restored_are_sent_away() {
     LocalSet::new().run_until(run).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_role_that_is_taken_back_before_it_is_played_leaves_nothing_to_wait_for() {
+    let run = async {
+        let log = Log::with(&notebook()).await;
+        let life = begin_as(Role::Idle, "one", &log, &Disk::default());
+        for role in [Role::Standby, Role::Active] {
+            // Faster than it can look.
+            life.assign(role);
+            assert_eq!(life.status().state, TaskState::Restoring);
+            life.assign(Role::Idle);
+            life.roster.running().await.unwrap();
+            // In the middle of the restore.
+            log.hang_up();
+            life.assign(role);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            life.assign(Role::Idle);
+            life.roster.running().await.unwrap();
+            assert_eq!((life.status().state, life.roster.restoring()), (TaskState::Suspended, None));
+            log.answer_again();
+        }
+    };
+    LocalSet::new().run_until(run).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_standby_that_is_told_to_own_does_not_own_before_it_has_claimed() {
+    let run = async {
+        let log = Log::with(&notebook()).await;
+        let life = begin_as(Role::Standby, "one", &log, &Disk::default());
+        life.reaches(TaskStatus::is_warm).await;
+        life.assign(Role::Active);
+        assert!(!life.status().is_owner());
+        life.assign(Role::Standby);
+        assert!(life.status().is_warm(), "it has not even looked up");
+        life.assign(Role::Active);
+        life.reaches(TaskStatus::is_owner).await;
+        assert_eq!(life.status().epoch, 1);
+    };
+    LocalSet::new().run_until(run).await;
+}
+
 #[tokio::test]
 async fn a_runtime_changes_roles_and_tells_of_it() {
     let log = Arc::new(MemoryLog::default());
