@@ -1,10 +1,13 @@
 //! The real binary as a child process.
+//!
+//! Nothing here waits without an end: a process that hangs fails its test with what it said, and is killed.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{self, Receiver};
+use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tonic::transport::{Channel, Endpoint};
@@ -15,7 +18,7 @@ use crate::shop::PATIENCE;
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
-    out: Option<BufReader<ChildStdout>>,
+    lines: Receiver<String>,
     pub(crate) address: SocketAddr,
 }
 
@@ -28,20 +31,23 @@ impl Process {
     /// Starts something that listens, and waits until it does.
     pub(crate) fn run(mut command: Command) -> Self {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-        let out = child.stdout.take().map(BufReader::new);
-        let mut process = Self { child, out, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
+        let lines = lines(child.stdout.take().unwrap());
+        let mut process = Self { child, lines, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
         process.address = process.announced();
         process
     }
 
-    fn announced(&mut self) -> SocketAddr {
-        let mut line = String::new();
+    fn announced(&self) -> SocketAddr {
+        let deadline = Instant::now() + PATIENCE;
+        let mut said = String::new();
         loop {
-            line.clear();
-            assert_ne!(self.out.as_mut().unwrap().read_line(&mut line).unwrap(), 0, "it ended before it listened");
+            let line = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+            let line = line.unwrap_or_else(|error| panic!("it does not listen ({error}), it says:\n{said}"));
             if let Some(rest) = line.strip_prefix("listening on ") {
                 return rest.split_whitespace().next().unwrap().parse().unwrap();
             }
+            said += &line;
+            said.push('\n');
         }
     }
 
@@ -64,9 +70,16 @@ impl Process {
 
     /// How it ended by itself, and what it said since it listened.
     pub(crate) fn end(mut self) -> (ExitStatus, String) {
+        let deadline = Instant::now() + PATIENCE;
         let mut said = String::new();
-        self.out.take().unwrap().read_to_string(&mut said).unwrap();
-        (ended(&mut self.child), said)
+        loop {
+            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => said = said + &line + "\n",
+                // It has closed its output, which is the last thing that a process does.
+                Err(mpsc::RecvTimeoutError::Disconnected) => return (self.child.wait().unwrap(), said),
+                Err(mpsc::RecvTimeoutError::Timeout) => panic!("it does not end, it says:\n{said}"),
+            }
+        }
     }
 
     /// Kills it as a power cut would: it gets to do nothing more.
@@ -90,20 +103,22 @@ impl Drop for Process {
     }
 }
 
+/// What a process says, as it says it. The pipe is read on for as long as the process lives, whether anybody listens or not: one
+/// that cannot say anything more would stand still.
+fn lines(out: ChildStdout) -> Receiver<String> {
+    let (sender, lines) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(out).lines().map_while(Result::ok) {
+            // Without a receiver it is read to nobody.
+            let _ = sender.send(line);
+        }
+    });
+    lines
+}
+
 /// `ordermesh dev` on a free port, without fsync and without a workshop that makes things by itself.
 pub(crate) fn command(data: &Path, flags: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ordermesh"));
     command.args(["dev", "--listen", "127.0.0.1:0", "--sync", "os", "--workshop", "0", "--data"]).arg(data).args(flags);
     command
-}
-
-fn ended(child: &mut Child) -> ExitStatus {
-    let begin = Instant::now();
-    loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            return status;
-        }
-        assert!(begin.elapsed() < PATIENCE, "it does not end");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }

@@ -7,7 +7,7 @@ use proto::catalog::v1::catalog_service_client::CatalogServiceClient;
 use proto::catalog::v1::{AddChapterRequest, Book, CreateBookRequest, GetBookRequest, GetCommandOutcomeRequest};
 use tokio::task::JoinSet;
 
-use super::{Cluster, GATEWAY, NAMES, PARTITIONS};
+use super::{Cluster, GATEWAY, NAMES, PARTITIONS, unique};
 use crate::shop::{eventually, timed};
 
 const BURST: i64 = 100;
@@ -18,7 +18,7 @@ async fn each_command_of_a_burst_sees_its_predecessors_and_its_outcome_is_known_
     let mut cluster = Cluster::start().await;
     let library = |cluster: &Cluster, name: &str| CatalogServiceClient::new(cluster.channel(name));
     let book = Book { title: "Notes".to_owned(), ..Default::default() };
-    let request = CreateBookRequest { book: Some(book), request_id: String::new() };
+    let request = CreateBookRequest { book: Some(book), request_id: unique("book") };
     let book = library(&cluster, "a").create_book(timed(request)).await.unwrap().into_inner().book.unwrap();
     let partition = event_log::partition_for_key(book.book_id.as_bytes(), PARTITIONS);
     let owner = cluster.owner("a", "catalog", partition.try_into().unwrap()).await;
