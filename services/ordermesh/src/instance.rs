@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use embedded_broker::EmbeddedLog;
-use event_log::SharedLog;
+use event_log::{SharedLog, WatchedLog};
 use gateway::{Gateway, LocalOwner};
 use notifications::Courier;
 use schemas::{Registering, ShowSchemas};
-use service_host::{Clock, Drained, Health, Server, Watches};
+use service_host::{Clock, Drained, Server, Watches};
 use state_store::Stores;
 use task_runtime::{Assignment, Definition, RestoreProgress, Role, Runtime, SharedTracer, Start, Storage, TaskState};
 use tokio::net::TcpListener;
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::data::{DataDirectory, DataError};
 use crate::described::{SchemaError, Topics};
 use crate::mesh::{self, Join, Seat};
+use crate::readiness::Readiness;
 use crate::roles::{self, Roles};
 use crate::{Config, Security};
 
@@ -83,8 +84,7 @@ pub struct Instance {
     seat: Seat,
     /// For this process itself: nothing is asked of it.
     gateway: Gateway,
-    health: Health,
-    services: Vec<&'static str>,
+    readiness: Readiness,
     server: JoinHandle<Drained>,
     courier: JoinHandle<()>,
     courier_stop: CancellationToken,
@@ -137,6 +137,9 @@ impl Instance {
     async fn compose(setup: Setup, ground: Ground) -> Result<Self, StartError> {
         let Setup { config, security, listener, clock, tracer } = setup;
         let Ground { log, own_log, storage, join } = ground;
+        let watched = WatchedLog::new(log);
+        let availability = watched.availability();
+        let log: SharedLog = Arc::new(watched);
         let address = listener.local_addr().map_err(StartError::Listener)?;
         let sender = notifications::sender::from_config(&config.notifications).map_err(StartError::Mail)?;
 
@@ -189,7 +192,7 @@ impl Instance {
             draining: shutdown.clone(),
         })?;
         tokio::spawn(service_host::renew_all(security.renewals, shutdown.clone()));
-        health.not_serving(&services).await;
+        let readiness = Readiness::begin(health, services, availability).await;
         let own = gateway.unguarded();
         let server = Server::new(&config.listen, &config.limits).over(security.clients);
         let server = tokio::spawn(server.serve(listener, gateway, shutdown.clone()));
@@ -200,8 +203,7 @@ impl Instance {
             runtime,
             seat,
             gateway: own,
-            health,
-            services,
+            readiness,
             server,
             courier,
             courier_stop,
@@ -248,7 +250,7 @@ impl Instance {
     pub async fn running(&self) -> Result<(), String> {
         self.seat.joined().await;
         self.runtime.running().await?;
-        self.health.serving(&self.services).await;
+        self.readiness.open().await;
         Ok(())
     }
 
@@ -269,6 +271,7 @@ impl Instance {
     /// Stops at once, as far as a living process can: nobody is told, and nothing is handed over. For tests.
     pub async fn abandon(self) {
         self.seat.abandon();
+        self.readiness.abandon();
         self.server.abort();
         self.courier.abort();
         self.runtime.stop(TASKS_STOP).await;
@@ -279,7 +282,7 @@ impl Instance {
 
     /// Drains: tells the health service, hands its tasks over, lets calls end, finishes what is in flight, closes the log.
     pub async fn stop(self) -> Stopped {
-        self.health.not_serving(&self.services).await;
+        self.readiness.close().await;
         self.seat.hand_over(&self.runtime.roster()).await;
         self.shutdown.cancel();
         let connections_cut = self.server.await.map_or(0, |drained| drained.connections_cut);

@@ -10,6 +10,7 @@ mod data;
 mod described;
 mod instance;
 mod mesh;
+mod readiness;
 mod roles;
 mod sample;
 mod security;

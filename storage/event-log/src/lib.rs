@@ -6,6 +6,7 @@
 //! What always holds: an offset that was returned by `append` is the offset at which `fetch` finds the record; offsets of
 //! one partition grow without being reused; a record is readable only once it is as durable as the adapter promises.
 
+mod availability;
 pub mod contract;
 mod error;
 mod memory;
@@ -14,6 +15,7 @@ mod port;
 mod record;
 mod topic;
 
+pub use availability::{Availability, Outage, WatchedLog};
 pub use error::Error;
 pub use memory::MemoryLog;
 pub use partitioner::partition_for_key;

@@ -5,8 +5,12 @@ use std::time::{Duration, Instant};
 use proto::orders::v1::{OrderState, WaitFor};
 use tonic::Code;
 
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
 use super::{Cluster, GATEWAY, unique};
-use crate::shop::{PATIENCE, Shop, named, order};
+use crate::shop::{PATIENCE, Shop, eventually, named, order, timed};
 
 /// How long a mesh may take to work again once its broker answers.
 const RECOVERY_MAX: Duration = Duration::from_secs(30);
@@ -36,6 +40,17 @@ async fn insist(shop: &Shop, product: &str) -> String {
     }
 }
 
+/// Returns when an instance says this of itself.
+async fn says(cluster: &Cluster, name: &str, status: ServingStatus) {
+    let health = HealthClient::new(cluster.channel(name));
+    let what = format!("{name} says {status:?}");
+    eventually(&what, async || {
+        let answer = health.clone().check(timed(HealthCheckRequest::default())).await.ok()?.into_inner();
+        (answer.status() == status).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs ORDERMESH_TEST_KAFKA_DIR, a Kafka broker (tools/kafka.sh)"]
 async fn a_mesh_goes_on_by_itself_when_its_broker_is_killed_or_stands_still_and_comes_back() {
@@ -53,11 +68,11 @@ async fn a_mesh_goes_on_by_itself_when_its_broker_is_killed_or_stands_still_and_
             let (shop, product) = (shop.clone(), product.clone());
             tokio::spawn(async move { insist(&shop, &product).await })
         };
-        let down = tokio::time::sleep(Duration::from_secs(4));
-        down.await;
+        says(&cluster, "a", ServingStatus::NotServing).await;
         cluster.broker().node(repair).await;
         let back = Instant::now();
         orders.push(waiting.await.unwrap());
+        says(&cluster, "a", ServingStatus::Serving).await;
         println!("{harm}: served again {:?} after the broker was back", back.elapsed());
         assert!(back.elapsed() < RECOVERY_MAX, "it took {:?}", back.elapsed());
     }
@@ -65,6 +80,6 @@ async fn a_mesh_goes_on_by_itself_when_its_broker_is_killed_or_stands_still_and_
         assert_eq!(shop.wait(order_id, WaitFor::Shipped).await.unwrap().state(), OrderState::Shipped);
     }
     let left = 1_000 - i64::try_from(orders.len()).unwrap();
-    crate::shop::eventually("the stock", async || (shop.pieces(&product).await == (left, 0, left)).then_some(())).await;
+    eventually("the stock", async || (shop.pieces(&product).await == (left, 0, left)).then_some(())).await;
     cluster.settled().await;
 }

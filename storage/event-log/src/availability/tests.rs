@@ -1,0 +1,158 @@
+use std::collections::VecDeque;
+
+use super::*;
+use crate::{Cleanup, MemoryLog, TopicName};
+
+const LEAST: Duration = Duration::from_secs(2);
+
+/// What a log does with the next calls; afterwards it answers as it should.
+#[derive(Debug, Clone, Copy)]
+enum Does {
+    Refuses,
+    RefusesForGood,
+    TakesItsTime(Duration),
+}
+
+#[derive(Debug)]
+struct Moody {
+    memory: MemoryLog,
+    does: Mutex<VecDeque<Does>>,
+}
+
+impl Moody {
+    async fn answer(&self) -> Result<(), Error> {
+        let does = self.does.lock().unwrap().pop_front();
+        match does {
+            Some(Does::Refuses) => Err(Error::Unavailable("no leader".to_owned())),
+            Some(Does::RefusesForGood) => Err(Error::Failed("damaged".to_owned())),
+            Some(Does::TakesItsTime(time)) => {
+                tokio::time::sleep(time).await;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl EventLog for Moody {
+    async fn ensure_topic(&self, spec: &TopicSpec) -> Result<(), Error> {
+        self.memory.ensure_topic(spec).await
+    }
+    async fn topics(&self) -> Result<Vec<TopicSpec>, Error> {
+        self.memory.topics().await
+    }
+    async fn append(&self, partition: &TopicPartition, records: Vec<Record>) -> Result<Offset, Error> {
+        self.answer().await?;
+        self.memory.append(partition, records).await
+    }
+    async fn fetch(&self, from: &[FetchFrom], limits: FetchLimits) -> Result<Vec<Fetched>, Error> {
+        let asked = |from: &FetchFrom| from.partition.clone();
+        match self.answer().await {
+            // As an adapter does that asks several brokers.
+            Err(error) if from.len() > 1 => Ok(vec![Fetched { partition: asked(&from[0]), result: Err(error) }]),
+            Err(error) => Err(error),
+            Ok(()) => self.memory.fetch(from, limits).await,
+        }
+    }
+    async fn earliest(&self, partition: &TopicPartition) -> Result<Offset, Error> {
+        self.memory.earliest(partition).await
+    }
+    async fn latest(&self, partition: &TopicPartition) -> Result<Offset, Error> {
+        self.memory.latest(partition).await
+    }
+    async fn delete_before(&self, partition: &TopicPartition, offset: Offset) -> Result<(), Error> {
+        self.memory.delete_before(partition, offset).await
+    }
+}
+
+async fn watched() -> (Arc<Moody>, WatchedLog) {
+    let moody = Arc::new(Moody { memory: MemoryLog::new(), does: Mutex::default() });
+    let spec = TopicSpec { partitions: 2, cleanup: Cleanup::Never, name: TopicName::new("t") };
+    moody.ensure_topic(&spec).await.unwrap();
+    (moody.clone(), WatchedLog::new(moody))
+}
+
+fn partition(number: u32) -> TopicPartition {
+    TopicPartition::new("t", number)
+}
+
+async fn append(log: &WatchedLog, number: u32) -> Result<Offset, Error> {
+    log.append(&partition(number), vec![Record::default()]).await
+}
+
+async fn fetch(log: &WatchedLog, numbers: &[u32]) -> Result<Vec<Fetched>, Error> {
+    let from: Vec<_> =
+        numbers.iter().map(|number| FetchFrom { partition: partition(*number), offset: Offset::ZERO }).collect();
+    log.fetch(&from, FetchLimits { max_bytes_per_partition: 1_024, max_wait: Duration::from_millis(100) }).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_answers_has_no_outage() {
+    let (_, log) = watched().await;
+    append(&log, 0).await.unwrap();
+    assert_eq!(fetch(&log, &[0, 1]).await.unwrap().len(), 1);
+    tokio::time::advance(LEAST).await;
+    assert_eq!(log.availability().outage(Duration::ZERO), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_lasts_from_the_first_failed_call_to_the_next_that_succeeds() {
+    let (moody, log) = watched().await;
+    let begin = Instant::now();
+    for _ in 0..2 {
+        moody.does.lock().unwrap().push_back(Does::Refuses);
+        append(&log, 0).await.unwrap_err();
+        assert_eq!(log.availability().outage(LEAST * 2), None, "not for so long yet");
+        tokio::time::advance(LEAST).await;
+    }
+    let outage = log.availability().outage(LEAST).unwrap();
+    assert_eq!((outage.since, outage.partitions), (begin, 1));
+    assert_eq!(outage.reason, "the log is unavailable: no leader");
+    // That it can be read, or that another partition takes something, says nothing about this one.
+    fetch(&log, &[0]).await.unwrap();
+    append(&log, 1).await.unwrap();
+    assert!(log.availability().outage(LEAST).is_some());
+    append(&log, 0).await.unwrap();
+    assert_eq!(log.availability().outage(Duration::ZERO), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_does_not_come_back_is_an_outage_from_its_beginning() {
+    let (moody, log) = watched().await;
+    moody.does.lock().unwrap().push_back(Does::TakesItsTime(SLOW * 2));
+    let (begin, availability) = (Instant::now(), log.availability());
+    let (appended, outage) = tokio::join!(append(&log, 0), async {
+        tokio::time::sleep(SLOW + Duration::from_millis(1)).await;
+        availability.outage(LEAST).unwrap()
+    });
+    assert_eq!((outage.since, outage.reason.as_str()), (begin, "it does not answer"));
+    appended.unwrap();
+    assert_eq!(log.availability().outage(Duration::ZERO), None, "late, but it has answered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_several_partitions_that_are_read_at_once_those_in_trouble_count() {
+    let (moody, log) = watched().await;
+    moody.does.lock().unwrap().push_back(Does::Refuses);
+    fetch(&log, &[0, 1]).await.unwrap();
+    assert_eq!(log.availability().outage(Duration::ZERO).unwrap().partitions, 1);
+    moody.does.lock().unwrap().push_back(Does::Refuses);
+    fetch(&log, &[1]).await.unwrap_err();
+    assert_eq!(log.availability().outage(Duration::ZERO).unwrap().partitions, 2);
+    fetch(&log, &[0, 1]).await.unwrap();
+    assert_eq!(log.availability().outage(Duration::ZERO), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_for_good_is_an_answer_and_what_nobody_meets_again_is_forgotten() {
+    let (moody, log) = watched().await;
+    moody.does.lock().unwrap().extend([Does::Refuses, Does::RefusesForGood, Does::Refuses]);
+    append(&log, 0).await.unwrap_err();
+    append(&log, 0).await.unwrap_err();
+    assert_eq!(log.availability().outage(Duration::ZERO), None);
+    append(&log, 0).await.unwrap_err();
+    assert!(log.availability().outage(Duration::ZERO).is_some());
+    tokio::time::advance(FORGET).await;
+    assert_eq!(log.availability().outage(Duration::ZERO), None);
+}
