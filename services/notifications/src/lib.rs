@@ -4,7 +4,7 @@
 //! It brings order, payment and customer together in whatever order they come: see [`domain`]. That an e-mail is to be sent
 //! is a committed entry of an outbox; the [`Courier`] sends after the commit and commits what came of it. It reads
 //! `orders-by-customer`, `order-changes-by-customer`, `order-payments` and `customers`, and owns `orders-platinum`, `-gold`,
-//! `-silver` and `-bronze`: see [`topics`].
+//! `-silver`, `-bronze` and `mails`: see [`topics`].
 
 mod config;
 mod courier;
@@ -28,11 +28,12 @@ pub use grpc::Notifications;
 /// Name of the service: its tasks, its role and its changelog are called after it.
 pub const SERVICE: &str = "notifications";
 /// Topics that it writes, each with the message that its values are.
-pub const TOPICS: [(&str, &str); 4] = [
+pub const TOPICS: [(&str, &str); 5] = [
     (topics::ORDERS_PLATINUM, "ordermesh.notifications.v1.EnrichedOrder"),
     (topics::ORDERS_GOLD, "ordermesh.notifications.v1.EnrichedOrder"),
     (topics::ORDERS_SILVER, "ordermesh.notifications.v1.EnrichedOrder"),
     (topics::ORDERS_BRONZE, "ordermesh.notifications.v1.EnrichedOrder"),
+    (topics::MAILS, "ordermesh.notifications.v1.MailEvent"),
 ];
 
 /// What a notifications task does.

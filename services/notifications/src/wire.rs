@@ -8,7 +8,7 @@ use proto::orders::v1::{CustomerOrderChanged, Order, OrderPlaced, OrderState};
 use proto::payments::v1::OrderPaid;
 use service_host::input::{InputError, check_key, decode};
 
-use crate::domain::delivery::{Delivery, Outcome, State};
+use crate::domain::delivery::{Delivery, Outcome, State, Step};
 use crate::domain::{Fact, Join};
 use crate::mail::Mail;
 use crate::topics;
@@ -85,6 +85,26 @@ pub(crate) fn enriched(order_id: &str, row: &pb::JoinRow, customer: &Customer, n
         time: Some(timestamp(now_ms)),
     };
     (topic, record.encode_to_vec())
+}
+
+/// A record of `mails`; `row` is the e-mail behind the step.
+pub(crate) fn mail_event(order_id: &str, row: &pb::NotificationRow, step: Step, now_ms: i64) -> Vec<u8> {
+    use pb::mail_event::Event;
+    let attempts = delivery_of(row).map_or(0, |delivery| count(delivery.attempts()));
+    let event = match step {
+        Step::Decided => Event::Decided(pb::MailDecided {}),
+        Step::Sent => Event::Sent(pb::MailSent { attempts }),
+        Step::GivenUp => Event::GivenUp(pb::MailGivenUp { attempts, error: row.last_error.clone() }),
+        Step::Renewed => Event::Renewed(pb::MailRenewed {}),
+    };
+    pb::MailEvent {
+        order_id: order_id.to_owned(),
+        time: Some(timestamp(now_ms)),
+        recipient: row.recipient.clone(),
+        message_id: row.message_id.clone(),
+        event: Some(event),
+    }
+    .encode_to_vec()
 }
 
 /// What the dead letters hold of an e-mail that was given up.

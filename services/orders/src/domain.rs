@@ -222,6 +222,10 @@ pub enum Marked {
     InventoryVerdicts,
     /// What CREDIT said.
     CreditVerdicts,
+    /// What was paid.
+    Payments,
+    /// What became of the e-mail.
+    Mails,
 }
 
 /// Marks that an order keeps; what comes after them is left out of its history.
@@ -230,9 +234,14 @@ const HISTORY_MAX: usize = 1_000;
 impl Order {
     /// Keeps marks for its history.
     pub fn note(&mut self, marks: impl IntoIterator<Item = Mark>) {
-        let room = HISTORY_MAX.saturating_sub(self.history.len());
-        self.history.extend(marks.into_iter().take(room));
+        note(&mut self.history, marks);
     }
+}
+
+/// Adds marks to a history, as far as it has room.
+pub fn note(history: &mut Vec<Mark>, marks: impl IntoIterator<Item = Mark>) {
+    let room = HISTORY_MAX.saturating_sub(history.len());
+    history.extend(marks.into_iter().take(room));
 }
 
 /// What happened to an order: told to everyone on the topic `orders`.

@@ -1,7 +1,7 @@
 //! Orders: takes them, keeps their state, and lets clients see, cancel and list them.
 //!
 //! It decides what becomes of an order from what the others say: validation (`order-validations`), manufacturing
-//! (`manufactured`) and shipping (`shipments`). It alone writes `orders`, `orders-by-customer`, `order-changes-by-customer`
+//! (`manufactured`) and shipping (`shipments`); what is paid (`payments`) and mailed (`mails`) it keeps for the history. It alone writes `orders`, `orders-by-customer`, `order-changes-by-customer`
 //! and `stock-requests`. A task is keyed by order_id. The rules stand in [`domain`].
 
 mod config;
@@ -36,8 +36,11 @@ pub const TOPICS: [(&str, &str); 4] = [
 /// What an orders task does.
 #[must_use]
 pub fn definition(_config: &Config) -> Definition {
-    let mut definition =
-        Definition::new(SERVICE).store(stores::ORDERS).store(stores::BY_CUSTOMER).store(stores::BY_STATE);
+    let mut definition = Definition::new(SERVICE)
+        .store(stores::ORDERS)
+        .store(stores::BY_CUSTOMER)
+        .store(stores::BY_STATE)
+        .store(stores::EARLY);
     for (topic, message) in TOPICS {
         definition = definition.output_of(topic, message);
     }
@@ -45,7 +48,8 @@ pub fn definition(_config: &Config) -> Definition {
     definition = processors::cancel::register(definition);
     definition = processors::settle::register(definition);
     definition = processors::manufacture::register(definition);
-    processors::ship::register(definition)
+    definition = processors::ship::register(definition);
+    processors::remember::register(definition)
 }
 
 /// The gRPC service in front of the tasks.

@@ -4,6 +4,7 @@
 pub(crate) mod cancel;
 pub(crate) mod create;
 pub(crate) mod manufacture;
+pub(crate) mod remember;
 pub(crate) mod settle;
 pub(crate) mod ship;
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! orders        <order_id>                     -> OrderRow (proto); never removed
 //! by-customer   <customer_id> 00 <order_id>    -> empty; one for each order, never removed
 //! by-state      <state u8> <order_id>          -> empty; one for each order, but for those that were shipped
+//! early         <order_id>                     -> EarlyRow (proto); payments for an order that has not come, until it comes
 //! ```
 //! Most orders are shipped in the end: they are found among all orders as quickly as by an index, and need none.
 //! Ids hold no zero byte, so that the keys of one customer are exactly those with the prefix `<customer_id> 00`.
@@ -19,6 +20,8 @@ pub(crate) const BY_CUSTOMER: StoreId = StoreId::new(2, "orders-by-customer");
 
 /// Ids of orders by state.
 pub(crate) const BY_STATE: StoreId = StoreId::new(3, "orders-by-state");
+/// What was told of orders before they came.
+pub(crate) const EARLY: StoreId = StoreId::new(4, "orders-early");
 
 /// What all index keys of a state begin with; none for the state that has no index.
 pub(crate) fn state_prefix(state: State) -> Option<Vec<u8>> {

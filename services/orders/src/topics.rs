@@ -10,6 +10,8 @@
 //! | `order-validations` (validation's) | order_id | `validation.v1.ValidationEvent` |
 //! | `manufactured` (manufacturing's) | order_id | `manufacturing.v1.ManufacturingEvent` |
 //! | `shipments` (shipping's) | order_id | `shipping.v1.ShipmentEvent` |
+//! | `payments` (payments') | order_id | `payments.v1.PaymentEvent`, for the history only |
+//! | `mails` (notifications') | order_id | `notifications.v1.MailEvent`, for the history only |
 
 /// Every change of an order, by order.
 pub const ORDERS: &str = "orders";
@@ -27,3 +29,5 @@ pub(crate) const SHIPMENTS: &str = "shipments";
 pub(crate) const ORDER_VERDICTS: &str = "order-verdicts";
 pub(crate) const INVENTORY_VERDICTS: &str = "inventory-verdicts";
 pub(crate) const CREDIT_VERDICTS: &str = "credit-verdicts";
+pub(crate) const PAYMENTS: &str = "payments";
+pub(crate) const MAILS: &str = "mails";

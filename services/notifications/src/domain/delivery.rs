@@ -44,6 +44,19 @@ pub struct Delivery {
     pub due_ms: i64,
 }
 
+/// What happens to an e-mail, for those who follow it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// It is to be sent.
+    Decided,
+    /// A server has taken it.
+    Sent,
+    /// It is not tried any more.
+    GivenUp,
+    /// It is tried anew.
+    Renewed,
+}
+
 /// How a try ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -114,6 +127,18 @@ pub fn renew(delivery: &Delivery, now_ms: i64) -> Option<Delivery> {
         last_error: delivery.last_error.clone(),
         due_ms: now_ms,
     })
+}
+
+/// What the change from one state to another means to those who follow the e-mail; nothing when it is only tried again.
+#[must_use]
+pub fn step(before: Option<State>, after: State) -> Option<Step> {
+    match (before, after) {
+        (None, State::Pending) => Some(Step::Decided),
+        (Some(State::Pending), State::Sent) => Some(Step::Sent),
+        (Some(State::Pending), State::Undeliverable) => Some(Step::GivenUp),
+        (Some(State::Undeliverable), State::Pending) => Some(Step::Renewed),
+        _ => None,
+    }
 }
 
 impl Policy {

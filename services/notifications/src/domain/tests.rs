@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::delivery::{Delivery, Outcome, Policy, State, renew, report};
+use super::delivery::{Delivery, Outcome, Policy, State, Step, renew, report, step};
 use super::*;
 
 const FACTS: [Fact; 3] = [Fact::Placed, Fact::Validated, Fact::Paid];
@@ -117,6 +117,21 @@ fn a_replayed_e_mail_has_all_its_tries_again_and_numbers_them_on() {
     assert_eq!((renewed.state, renewed.tries, renewed.attempts(), renewed.due_ms), (State::Pending, 0, 1, 77));
     assert_eq!(report(&renewed, 0, Outcome::Sent, &POLICY, 78), None, "a late report of a try before the replay");
     assert_eq!(report(&renewed, 1, Outcome::Sent, &POLICY, 78).unwrap().state, State::Sent);
+}
+
+#[test]
+fn each_step_is_told_and_a_try_that_is_repeated_is_none() {
+    use State::{Pending, Sent, Undeliverable};
+    let steps = [
+        (None, Pending, Some(Step::Decided)),
+        (Some(Pending), Pending, None),
+        (Some(Pending), Sent, Some(Step::Sent)),
+        (Some(Pending), Undeliverable, Some(Step::GivenUp)),
+        (Some(Undeliverable), Pending, Some(Step::Renewed)),
+    ];
+    for (before, after, wanted) in steps {
+        assert_eq!(step(before, after), wanted, "{before:?} to {after:?}");
+    }
 }
 
 #[test]

@@ -62,7 +62,7 @@ fn renew(ctx: &mut Context<'_>, input: &Input<'_>) -> Result<(), ProcessError> {
     }
 }
 
-/// Stores how far the sending has come; the outbox holds exactly what is pending.
+/// Stores how far the sending has come, and tells those who follow the e-mail; the outbox holds exactly what is pending.
 fn save(
     ctx: &mut Context<'_>,
     order_id: &str,
@@ -72,6 +72,10 @@ fn save(
 ) -> Result<(), ProcessError> {
     let (state, due_ms, reason) = (delivery.state, delivery.due_ms, delivery.last_error.clone());
     let row = wire::delivered(row, delivery, ctx.now_ms());
+    if let Some(step) = delivery::step(before.map(|before| before.state), state) {
+        let event = wire::mail_event(order_id, &row, step, ctx.now_ms());
+        ctx.emit(topics::MAILS, order_id.as_bytes(), event)?;
+    }
     if let Some(before) = before.filter(|before| before.state == State::Pending) {
         ctx.delete(OUTBOX, &outbox_key(before.due_ms, order_id));
     }

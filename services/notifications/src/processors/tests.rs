@@ -5,6 +5,7 @@ use proto::common::v1::Money;
 use proto::customers::v1 as customers;
 use proto::customers::v1::{CustomerLevel, customer_event};
 use proto::notifications::v1 as pb;
+use proto::notifications::v1::mail_event::Event;
 use proto::orders::v1 as orders;
 use proto::orders::v1::OrderState;
 use proto::payments::v1::OrderPaid;
@@ -117,6 +118,22 @@ fn failed(is_final: bool) -> Outcome {
     Outcome::Failed { error: "the server is away".into(), is_final }
 }
 
+fn count(told: &[String], topic: &str) -> usize {
+    told.iter().filter(|told| *told == topic).count()
+}
+
+/// What records of `mails` say, all of the order o-1.
+fn events_of(emitted: &[Emitted]) -> Vec<Event> {
+    let event = |record: &Emitted| {
+        assert_eq!(record.topic, topics::MAILS);
+        let event = pb::MailEvent::decode(record.value.clone()).unwrap();
+        assert_eq!((event.order_id.as_bytes(), event.recipient.as_str()), (&record.key[..], "ada@example.org"));
+        assert_eq!(event.message_id, "<order.o-1@shop.example>");
+        event.event.unwrap()
+    };
+    emitted.iter().map(event).collect()
+}
+
 fn every_order_of(steps: &[Step]) -> Vec<Vec<Step>> {
     if steps.is_empty() {
         return vec![Vec::new()];
@@ -139,8 +156,10 @@ fn one_e_mail_and_one_enriched_order_whatever_comes_first_and_however_often() {
             post.step(*step, "o-1");
         }
         assert_eq!(post.outbox(), [(0, "o-1".to_owned())], "{steps:?}");
-        assert_eq!(post.told(), ["orders-gold"], "{steps:?}");
+        let told = post.told();
+        assert_eq!((told.len(), count(&told, "orders-gold"), count(&told, topics::MAILS)), (2, 1, 1), "{steps:?}");
         post.report("o-1", 0, Outcome::Sent);
+        assert_eq!(post.told(), [topics::MAILS], "{steps:?}");
         for step in steps {
             post.step(step, "o-1");
         }
@@ -202,7 +221,8 @@ fn orders_that_wait_for_their_customer_are_all_found_and_nobody_elses() {
     assert!(post.outbox().len() < 200, "one commit does a part of it");
     post.driver.advance_to(1);
     assert_eq!(post.outbox().len(), 200);
-    assert_eq!(post.told().len(), 200);
+    let told = post.told();
+    assert_eq!((told.len(), count(&told, "orders-gold"), count(&told, topics::MAILS)), (400, 200, 200));
     assert_eq!(post.driver.next_timer_ms(), None);
 }
 
@@ -234,7 +254,10 @@ fn a_try_that_failed_is_repeated_later_and_given_up_in_the_end() {
     assert_eq!(post.outbox(), [(15_000, "o-1".to_owned())]);
     post.report("o-1", 2, failed(false));
     assert_eq!((post.outbox(), post.state("o-1")), (vec![], State::Undeliverable));
-    let letters = post.driver.emitted();
+    let emitted = post.driver.emitted();
+    let (events, letters): (Vec<_>, Vec<_>) = emitted.into_iter().partition(|record| record.topic == topics::MAILS);
+    let [Event::GivenUp(given_up)] = &events_of(&events)[..] else { panic!("given up, and told once") };
+    assert_eq!((given_up.attempts, given_up.error.as_str()), (3, "the server is away"));
     assert_eq!((letters.len(), letters[0].topic.as_str()), (1, "notifications-dead-letters"));
     let mail = pb::UndeliverableMail::decode(letters[0].value.clone()).unwrap();
     assert_eq!((mail.order_id.as_str(), mail.attempts), ("o-1", 3));
@@ -249,7 +272,7 @@ fn a_replayed_dead_letter_is_sent_once_more() {
     }
     post.report("o-1", 0, failed(true));
     assert_eq!(post.state("o-1"), State::Undeliverable);
-    let letter = post.driver.emitted().pop().unwrap();
+    let letter = post.driver.emitted().into_iter().find(|record| record.topic == "notifications-dead-letters").unwrap();
     let headers = [("ordermesh-replay-topic", topics::UNDELIVERABLE_MAILS)];
     post.driver.advance_to(99);
     for _ in 0..2 {
@@ -259,6 +282,8 @@ fn a_replayed_dead_letter_is_sent_once_more() {
     post.report("o-1", 1, Outcome::Sent);
     post.driver.record_with("notifications-replays", Some(b"c-1"), letter.value, &headers);
     assert_eq!((post.outbox(), post.state("o-1")), (vec![], State::Sent));
+    let events = events_of(&post.driver.emitted());
+    assert_eq!(events, [Event::Renewed(pb::MailRenewed {}), Event::Sent(pb::MailSent { attempts: 2 })]);
 }
 
 #[test]

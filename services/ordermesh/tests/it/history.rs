@@ -1,11 +1,13 @@
 //! The history of an order: what every service said about it, where that is recorded, each after what it follows from.
 
+use proto::customers::v1::{CreateCustomerRequest, Customer};
 use proto::orders::v1::{GetOrderHistoryRequest, HistoryEntry, OrderState, WaitFor};
 use proto::validation::v1::{Check, Outcome};
 use testkit::Mesh;
 use tonic::{Code, Status};
 
-use crate::shop::{Shop, named, order, priced, reason, timed};
+use crate::payments::pay;
+use crate::shop::{Shop, euros, eventually, named, order, priced, reason, timed};
 
 async fn history(shop: &Shop, order_id: &str) -> Result<Vec<HistoryEntry>, Status> {
     let request = GetOrderHistoryRequest { order_id: order_id.to_owned(), consistency: None };
@@ -85,4 +87,44 @@ async fn a_rejection_is_in_the_history_with_its_reasons() {
     assert_eq!((unknown.code(), reason(&unknown)), (Code::NotFound, "ORDER_NOT_FOUND".to_owned()));
     let malformed = history(&shop, "o 2").await.unwrap_err();
     assert_eq!((malformed.code(), reason(&malformed)), (Code::InvalidArgument, "INVALID_FIELD".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_paid_and_mailed_is_in_the_history_also_what_came_before_the_order() {
+    let mesh = Mesh::start().await;
+    let shop = Shop::new(mesh.channel());
+    shop.stock("jumpers", 10).await;
+    let email = "ada@example.org".to_owned();
+    let customer = Customer { customer_id: "c-1".to_owned(), email: email.clone(), ..Default::default() };
+    let request = CreateCustomerRequest { customer: Some(customer), request_id: String::new() };
+    shop.customers.clone().create_customer(timed(request)).await.unwrap();
+    pay(mesh.channel(), "o-1", "p-early", euros(999), "").await.unwrap();
+    let judged = shop.judged(named("o-1", order("c-1", &[("jumpers", 1)]))).await;
+    let cost = judged.total.unwrap();
+    pay(mesh.channel(), "o-1", "p-late", euros(cost.minor_units - 999), "").await.unwrap();
+    shop.wait("o-1", WaitFor::Shipped).await.unwrap();
+    let entries = eventually("the e-mail is sent, and in the history", async || {
+        let entries = history(&shop, "o-1").await.unwrap();
+        told(&entries).contains(&"mails sent".to_owned()).then_some(entries)
+    })
+    .await;
+    let all = told(&entries);
+    let places = |what: [&str; 4]| what.map(|what| at(&all, what));
+    assert!(
+        places(["payments recorded", "orders created", "payments booked", "payments settled"]).is_sorted(),
+        "{all:?}"
+    );
+    assert!(places(["orders created", "orders validated", "mails decided", "mails sent"]).is_sorted(), "{all:?}");
+    assert!(at(&all, "payments settled") < at(&all, "mails decided"), "{all:?}");
+    let recorded: Vec<_> = entries.iter().filter(|entry| entry.event == "recorded").collect();
+    let paid: Vec<_> = recorded.iter().map(|entry| (entry.payment_id.as_str(), entry.amount.clone())).collect();
+    let rest = euros(cost.minor_units - 999);
+    assert_eq!(paid, [("p-early", Some(euros(999))), ("p-late", Some(rest))]);
+    assert_eq!(entries[at(&all, "payments settled")].amount, Some(cost));
+    assert_eq!(entries[at(&all, "mails sent")].recipient, email);
+    assert!(entries.iter().all(|entry| entry.time.is_some()));
+
+    drop(shop);
+    let mesh = mesh.restart().await;
+    assert_eq!(history(&Shop::new(mesh.channel()), "o-1").await.unwrap(), entries, "it survives a restart");
 }

@@ -4,7 +4,7 @@ use proto::orders::v1::CreateOrderReply;
 use service_host::{Problem, reply};
 use task_runtime::{Command, Context, Definition, ProcessError, Reply};
 
-use super::{carry_out, load};
+use super::{carry_out, load, remember};
 use crate::domain::create::{Creation, create};
 use crate::wire;
 use crate::wire::requests::{CREATE, wanted_order};
@@ -19,6 +19,7 @@ fn process(ctx: &mut Context<'_>, command: &Command) -> Result<Reply, ProcessErr
     let mut answer = CreateOrderReply::default();
     match create(existing.as_ref(), content, ctx.now_ms()) {
         Creation::Created(mut order, change) => {
+            order.note(remember::take(ctx, &order_id)?);
             carry_out(ctx, &order_id, None, &mut order, &change)?;
             answer.create_time_ms = order.created_ms;
         }

@@ -8,6 +8,7 @@ use proto::orders::v1::{self as api, OrderState, StockAction};
 use proto::validation::v1::validation_event::Event as Decided;
 use proto::validation::v1::{self as validation};
 use proto::{common::v1 as common, manufacturing::v1 as manufacturing, shipping::v1 as shipping};
+use proto::{notifications::v1 as notifications, payments::v1 as payments};
 use service_host::reply;
 use task_runtime::CallError;
 use testkit::{Driver, Emitted};
@@ -298,8 +299,66 @@ fn unknown_kinds_of_events_are_skipped() {
         &shipping::ShipmentEvent { order_id: ORDER.into(), ..Default::default() }.encode_to_vec()[..],
         b"\x9a\x06\x00",
     ];
-    for topic in [topics::SHIPMENTS, topics::MANUFACTURED, topics::ORDER_VALIDATIONS] {
+    let topics = [topics::SHIPMENTS, topics::MANUFACTURED, topics::ORDER_VALIDATIONS, topics::PAYMENTS, topics::MAILS];
+    for topic in topics {
         driver.record(topic, ORDER.as_bytes(), later.concat());
     }
     assert_eq!(driver.emitted(), []);
+}
+
+fn payment(driver: &mut Driver, order_id: &str, event: payments::payment_event::Event) {
+    let event = payments::PaymentEvent { order_id: order_id.into(), time: None, event: Some(event) };
+    driver.record(topics::PAYMENTS, ORDER.as_bytes(), event.encode_to_vec());
+}
+
+fn mail(driver: &mut Driver, order_id: &str, event: notifications::mail_event::Event) {
+    let event = notifications::MailEvent { order_id: order_id.into(), event: Some(event), ..Default::default() };
+    driver.record(topics::MAILS, ORDER.as_bytes(), event.encode_to_vec());
+}
+
+fn marks(driver: &Driver) -> Vec<(api::MarkedTopic, u64)> {
+    row(driver).history.iter().map(|mark| (mark.topic(), mark.at)).collect()
+}
+
+#[test]
+fn payments_and_e_mails_belong_to_the_history_and_change_nothing_else() {
+    use notifications::mail_event::Event as Mail;
+    use payments::payment_event::Event as Paid;
+    let mut driver = driver();
+    // Money that comes before its order is remembered, and stands before it in the history.
+    payment(&mut driver, ORDER, Paid::Recorded(payments::PaymentRecorded::default()));
+    payment(&mut driver, ORDER, Paid::Recorded(payments::PaymentRecorded::default()));
+    assert_eq!((driver.get(stores::ORDERS, ORDER.as_bytes()), driver.emitted()), (None, vec![]));
+    create(&mut driver);
+    assert_eq!(driver.get(stores::EARLY, ORDER.as_bytes()), None, "it has come");
+    payment(&mut driver, ORDER, Paid::Booked(payments::PaymentBooked::default()));
+    payment(&mut driver, ORDER, Paid::Settled(payments::OrderSettled::default()));
+    pass(&mut driver);
+    driver.emitted();
+    let before = row(&driver);
+    mail(&mut driver, ORDER, Mail::Decided(notifications::MailDecided {}));
+    mail(&mut driver, ORDER, Mail::Sent(notifications::MailSent { attempts: 1 }));
+    assert_eq!(driver.emitted(), [], "nobody is told of it again");
+
+    use api::MarkedTopic::{Mails, OrderValidations, Orders, Payments};
+    let topics: Vec<_> = marks(&driver).into_iter().map(|(topic, _)| topic).collect();
+    let wanted = [Payments, Payments, Orders, Payments, Payments, OrderValidations, Orders, Mails, Mails];
+    assert_eq!(topics, wanted);
+    let of = |topic| marks(&driver).into_iter().filter(move |(of, _)| *of == topic).map(|(_, at)| at);
+    assert_eq!((of(Payments).collect(), of(Mails).collect()), (vec![0, 1, 2, 3], vec![5, 6]));
+    assert_eq!(api::OrderRow { history: before.history.clone(), ..row(&driver) }, before, "clients see no change");
+}
+
+#[test]
+fn an_e_mail_about_an_order_that_does_not_exist_is_a_dead_letter_and_so_is_one_under_another_key() {
+    use notifications::mail_event::Event as Mail;
+    let mut driver = driver();
+    mail(&mut driver, ORDER, Mail::Decided(notifications::MailDecided {}));
+    assert!(is_dead_letter(&driver.emitted()), "the order does not exist");
+    mail(&mut driver, "o-2", Mail::Decided(notifications::MailDecided {}));
+    assert!(is_dead_letter(&driver.emitted()), "the key is another order's");
+    payment(&mut driver, "o-2", payments::payment_event::Event::Settled(payments::OrderSettled::default()));
+    assert!(is_dead_letter(&driver.emitted()), "the key is another order's");
+    driver.record(topics::PAYMENTS, ORDER.as_bytes(), "\u{7f}garbage");
+    assert!(is_dead_letter(&driver.emitted()), "the bytes are no message");
 }

@@ -1,10 +1,14 @@
 //! Where records about an order stand, and what they say to those who ask for its history.
 
+use bytes::Bytes;
 use prost::Message;
 use proto::manufacturing::v1 as manufacturing;
+use proto::notifications::v1 as notifications;
 use proto::orders::v1 as api;
+use proto::payments::v1 as payments;
 use proto::shipping::v1 as shipping;
 use proto::validation::v1 as validation;
+use service_host::input::{self, InputError};
 use task_runtime::{StoredRecord, TRACE_HEADER};
 
 use super::timestamp;
@@ -12,7 +16,7 @@ use crate::domain::{Mark, Marked};
 use crate::topics;
 
 /// Each topic with the number that rows have for it.
-const TOPICS: [(Marked, api::MarkedTopic, &str); 7] = [
+const TOPICS: [(Marked, api::MarkedTopic, &str); 9] = [
     (Marked::Orders, api::MarkedTopic::Orders, topics::ORDERS),
     (Marked::Validations, api::MarkedTopic::OrderValidations, topics::ORDER_VALIDATIONS),
     (Marked::Manufactured, api::MarkedTopic::Manufactured, topics::MANUFACTURED),
@@ -20,6 +24,8 @@ const TOPICS: [(Marked, api::MarkedTopic, &str); 7] = [
     (Marked::OrderVerdicts, api::MarkedTopic::OrderVerdicts, topics::ORDER_VERDICTS),
     (Marked::InventoryVerdicts, api::MarkedTopic::InventoryVerdicts, topics::INVENTORY_VERDICTS),
     (Marked::CreditVerdicts, api::MarkedTopic::CreditVerdicts, topics::CREDIT_VERDICTS),
+    (Marked::Payments, api::MarkedTopic::Payments, topics::PAYMENTS),
+    (Marked::Mails, api::MarkedTopic::Mails, topics::MAILS),
 ];
 
 /// A mark of a row; none for a topic that this version does not know.
@@ -32,6 +38,17 @@ pub(super) fn mark(message: &api::RecordMark) -> Option<Mark> {
 pub(super) fn mark_message(mark: &Mark) -> api::RecordMark {
     let number = TOPICS.iter().find(|(topic, ..)| *topic == mark.topic).map(|(_, number, _)| *number);
     api::RecordMark { topic: number.unwrap_or_default().into(), at: mark.at }
+}
+
+/// What a row tells of an order that has not come.
+pub(crate) fn early(row: Bytes) -> Result<Vec<Mark>, InputError> {
+    let row: api::EarlyRow = input::decode("EarlyRow", row)?;
+    Ok(row.history.iter().filter_map(mark).collect())
+}
+
+/// The row of what is told of an order that has not come.
+pub(crate) fn early_row(marks: &[Mark]) -> Vec<u8> {
+    api::EarlyRow { history: marks.iter().map(mark_message).collect() }.encode_to_vec()
 }
 
 /// The mark of a record that validation has heard; none for a topic that this version does not know.
@@ -64,6 +81,8 @@ pub(crate) fn entry(marked: Marked, partition: u32, stored: &StoredRecord) -> ap
         Marked::Manufactured => of_manufactured(bytes, &mut entry),
         Marked::Shipments => of_shipments(bytes),
         Marked::OrderVerdicts | Marked::InventoryVerdicts | Marked::CreditVerdicts => verdict(bytes, &mut entry),
+        Marked::Payments => of_payments(bytes, &mut entry),
+        Marked::Mails => of_mails(bytes, &mut entry),
     };
     entry.event = told.unwrap_or_default().to_owned();
     entry
@@ -135,6 +154,40 @@ fn verdict(bytes: &[u8], entry: &mut api::HistoryEntry) -> Option<&'static str> 
         entry.reasons = vec![validation::Reason { check, product_id, code, message }];
     }
     Some("verdict")
+}
+
+fn of_payments(bytes: &[u8], entry: &mut api::HistoryEntry) -> Option<&'static str> {
+    use payments::payment_event::Event;
+    let (told, payment) = match decode::<payments::PaymentEvent>(bytes)?.event? {
+        Event::Recorded(recorded) => ("recorded", recorded.payment),
+        Event::Booked(booked) => ("booked", booked.payment),
+        Event::Refused(refused) => ("refused", refused.payment),
+        Event::Settled(settled) => {
+            entry.amount = settled.due;
+            ("settled", None)
+        }
+    };
+    if let Some(payment) = payment {
+        (entry.payment_id, entry.amount) = (payment.payment_id, payment.amount);
+    }
+    Some(told)
+}
+
+fn of_mails(bytes: &[u8], entry: &mut api::HistoryEntry) -> Option<&'static str> {
+    use notifications::mail_event::Event;
+    let event = decode::<notifications::MailEvent>(bytes)?;
+    entry.recipient = event.recipient;
+    Some(match event.event? {
+        Event::Decided(_) => "decided",
+        Event::Sent(_) => "sent",
+        Event::GivenUp(given_up) => {
+            let message = given_up.error;
+            entry.reasons =
+                vec![validation::Reason { code: "UNDELIVERABLE".to_owned(), message, ..Default::default() }];
+            "given_up"
+        }
+        Event::Renewed(_) => "renewed",
+    })
 }
 
 /// A record that cannot be read is shown by its place alone.

@@ -4,6 +4,8 @@
 
 use proto::inventory::v1 as inventory;
 use proto::manufacturing::v1 as manufacturing;
+use proto::notifications::v1 as notifications;
+use proto::payments::v1 as payments;
 use proto::shipping::v1 as shipping;
 use proto::validation::v1 as validation;
 use service_host::input::{InputError, check_key, decode};
@@ -69,6 +71,22 @@ pub(crate) fn shipment_fact(input: &Input<'_>) -> Result<Option<FactOf>, Process
     };
     let marks = vec![Mark { topic: Marked::Shipments, at: input.offset.0 }];
     Ok(Some(FactOf { order_id: event.order_id, fact, marks }))
+}
+
+/// What payments says; none for an unknown kind.
+pub(crate) fn payment_fact(input: &Input<'_>) -> Result<Option<FactOf>, ProcessError> {
+    let event: payments::PaymentEvent = decode("PaymentEvent", input.value()?.clone())?;
+    check_key("order", &event.order_id, input.record.key.as_ref())?;
+    let marks = vec![Mark { topic: Marked::Payments, at: input.offset.0 }];
+    Ok(event.event.map(|_| FactOf { order_id: event.order_id, fact: Fact::Aside, marks }))
+}
+
+/// What notifications says of the e-mail; none for an unknown kind.
+pub(crate) fn mail_fact(input: &Input<'_>) -> Result<Option<FactOf>, ProcessError> {
+    let event: notifications::MailEvent = decode("MailEvent", input.value()?.clone())?;
+    check_key("order", &event.order_id, input.record.key.as_ref())?;
+    let marks = vec![Mark { topic: Marked::Mails, at: input.offset.0 }];
+    Ok(event.event.map(|_| FactOf { order_id: event.order_id, fact: Fact::Aside, marks }))
 }
 
 fn fulfilment(value: i32) -> Result<Fulfilment, InputError> {
