@@ -33,6 +33,8 @@ const BUDGET_WINDOW: Duration = Duration::from_secs(10);
 const BUDGET_PER_SECOND: u32 = 10;
 /// Wait before the second try when the way to the owner broke: it is doubled for each further one.
 const RECONNECT: Duration = Duration::from_millis(50);
+/// How long an owner that others hear of, but this process cannot reach, is tried at the least: both may just have stood still.
+const REACH_WAIT: Duration = Duration::from_secs(3);
 /// How long a partition without owner is left alone unless something is heard of it.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// Hints that are followed at once. More of them are two instances that each name the other.
@@ -103,7 +105,7 @@ impl Forward {
         let patience = Instant::now() + self.takeover_wait;
         let mut changes = self.owners.changes();
         let (mut tries, mut hops) = (1, 0);
-        let mut gone: Option<(Claim, u32)> = None;
+        let mut gone: Option<(Claim, u32, Instant)> = None;
         loop {
             changes.borrow_and_update();
             let (answer, wait) = match self.try_once(call, partition, &mut changes).await {
@@ -126,15 +128,16 @@ impl Forward {
                     (Err(self.rebalancing(call, partition)), wait)
                 }
                 Outcome::Gone(claim) => {
-                    let times = match &gone {
-                        Some((same, times)) if *same == claim => times + 1,
-                        _ => 1,
+                    let (times, since) = match &gone {
+                        Some((same, times, since)) if *same == claim => (times + 1, *since),
+                        _ => (1, Instant::now()),
                     };
-                    gone = Some((claim, times));
-                    if times >= self.tries_max {
+                    gone = Some((claim, times, since));
+                    if times >= self.tries_max && since.elapsed() >= REACH_WAIT {
                         return Err(Problem::owner_unreachable());
                     }
-                    (Err(Problem::owner_unreachable()), jittered(RECONNECT.saturating_mul(1 << (times - 1).min(10))))
+                    let wait = RECONNECT.saturating_mul(1 << (times - 1).min(10)).min(REACH_WAIT / 3);
+                    (Err(Problem::owner_unreachable()), jittered(wait))
                 }
             };
             if !call.deadline.allows(wait) || Instant::now() + wait > patience {
