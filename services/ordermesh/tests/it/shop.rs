@@ -154,7 +154,16 @@ impl Shop {
     }
 
     pub(crate) async fn cancel(&self, order_id: &str) -> Result<Order, Status> {
-        let request = CancelOrderRequest { order_id: order_id.to_owned(), ..Default::default() };
+        self.cancel_as(order_id, "").await
+    }
+
+    /// Cancels with a request id: safe to repeat.
+    pub(crate) async fn cancel_as(&self, order_id: &str, request_id: &str) -> Result<Order, Status> {
+        let request = CancelOrderRequest {
+            order_id: order_id.to_owned(),
+            request_id: request_id.to_owned(),
+            ..Default::default()
+        };
         Ok(self.orders.clone().cancel_order(timed(request)).await?.into_inner().order.unwrap())
     }
 
