@@ -10,6 +10,7 @@ mod client;
 mod completions;
 mod customer;
 mod generate;
+mod history;
 mod manufactured;
 mod money;
 mod order;

@@ -11,7 +11,7 @@ use super::client::{Client, Failure};
 use super::output::{facts, short, table, time};
 use super::pages::{self, Pages};
 use super::watch::{self, Watch};
-use super::{Read, Write, money};
+use super::{Read, Write, history, money};
 
 pub(super) const CREATE: &str = "ordermesh.orders.v1.OrderService/CreateOrder";
 const GET: &str = "ordermesh.orders.v1.OrderService/GetOrder";
@@ -52,6 +52,13 @@ pub(crate) enum Command {
         customer: String,
         #[command(flatten)]
         pages: Pages,
+    },
+    /// Tells what happened to an order, step by step, and where that is recorded.
+    History {
+        /// Key of the order
+        order_id: String,
+        #[command(flatten)]
+        read: Read,
     },
     /// Follows what becomes of orders, until it is stopped.
     Watch(Watch),
@@ -153,6 +160,7 @@ pub(super) async fn run(client: &mut Client, command: Command) -> Result<(), Fai
             let answer = pages::list(client, LIST, &request, &pages).await?;
             client.print(LIST, &answer, rows);
         }
+        Command::History { order_id, read } => history::run(client, order_id, &read).await?,
         Command::Watch(watch) => watch::run(client, watch).await?,
     }
     Ok(())

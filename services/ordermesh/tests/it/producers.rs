@@ -81,6 +81,15 @@ fn an_order_goes_from_the_shell_to_its_shipment() {
     let paid = done(&mesh, &["payment", "record", "o-1", "39.98"]);
     assert!(has_line(&paid, &["settlement", "PAID"]) && has_line(&paid, &["balance", "0.00", "EUR"]), "{paid}");
 
+    // What is paid is in it a moment later.
+    let mut looks = (0..200).map(|_| done(&mesh, &["order", "history", "o-1"]));
+    let told = looks.find(|told| told.contains("settled")).expect("the payment comes into the history");
+    assert!(told.starts_with("TIME"), "{told}");
+    for step in ["created", "FRAUD PASS", "INVENTORY PASS jumper", "validated", "shipped", "settled", "39.98 EUR"] {
+        assert!(told.contains(step), "{step} is not in {told}");
+    }
+    assert!(told.lines().any(|line| line.contains("settled") && line.contains("payments/")), "{told}");
+
     let err = refused(&mesh, &["order", "cancel", "o-1"]);
     assert!(err.starts_with("ordermesh: FAILED_PRECONDITION ILLEGAL_TRANSITION: "), "{err}");
     assert!(has_line(&err, &["state:", "SHIPPED"]), "{err}");
