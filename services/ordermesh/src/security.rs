@@ -131,7 +131,13 @@ pub(crate) fn check(config: &Config) -> Result<(), String> {
         listen.cert_file.is_some(),
         "--tls-cert and --tls-key",
     )?;
-    may_listen(config, "peers.listen", config.peers.listen, peers.ca_file.is_some(), "--peer-ca")
+    may_listen(config, "peers.listen", config.peers.listen, peers.ca_file.is_some(), "--peer-ca")?;
+    match config.telemetry.metrics {
+        Some(address) if !address.ip().is_loopback() && !config.mesh.insecure => Err(format!(
+            "telemetry.metrics is {address}, where others could read how the mesh fares: serve them on loopback, or say --insecure"
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn may_listen(config: &Config, name: &str, address: SocketAddr, is_encrypted: bool, by: &str) -> Result<(), String> {
@@ -175,7 +181,7 @@ mod tests {
     #[test]
     fn other_addresses_than_loopback_need_tls_or_the_users_word() {
         type Change = fn(&mut Config);
-        let cases: [(Change, Option<&str>); 9] = [
+        let cases: [(Change, Option<&str>); 12] = [
             (|_| {}, None),
             (|config| config.listen.address = elsewhere(), Some("listen.address")),
             (|config| config.peers.listen = elsewhere(), Some("peers.listen")),
@@ -188,6 +194,16 @@ mod tests {
                 },
                 None,
             ),
+            // Metrics are never encrypted, whatever clients see.
+            (|config| config.telemetry.metrics = Some(([127, 0, 0, 1], 9464).into()), None),
+            (
+                |config| {
+                    config.telemetry.metrics = Some(elsewhere());
+                    with_certificate(config)
+                },
+                Some("telemetry.metrics"),
+            ),
+            (|config| (config.telemetry.metrics, config.mesh.insecure) = (Some(elsewhere()), true), None),
             // What clients see encrypted is no protection between instances, and tokens are no encryption.
             (
                 |config| {

@@ -89,7 +89,7 @@ pub enum LogFormat {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TelemetryConfig {
-    /// Address that serves metrics to Prometheus. None when absent.
+    /// Address that serves metrics to Prometheus, in plain text to whoever asks. None when absent.
     pub metrics: Option<SocketAddr>,
     /// URL of an OTLP collector (gRPC), such as `http://127.0.0.1:4317`. No traces when absent.
     pub otlp: Option<String>,
