@@ -11,6 +11,7 @@ use http::Uri;
 use service_host::FileError;
 use service_host::config::Secret;
 use service_host::tls::{self, ClientTls, TlsError};
+use tonic::Status;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
 
@@ -95,6 +96,13 @@ pub(crate) enum ConnectError {
         /// Where.
         addr: String,
     },
+}
+
+/// What is to be said of a call whose connection broke; nothing of one that ended otherwise. What an encrypted mesh does with
+/// plain text looks like any connection that breaks.
+pub(crate) fn broken(status: &Status) -> Option<&'static str> {
+    let broke = std::error::Error::source(status).is_some_and(<dyn std::error::Error>::is::<tonic::transport::Error>);
+    broke.then_some("the connection broke; a mesh that is encrypted is reached with https:// and --tls-ca")
 }
 
 impl TlsFlags {

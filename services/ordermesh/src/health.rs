@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use tonic::Request;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::connect::TlsFlags;
+use crate::connect::{TlsFlags, broken};
 
 /// Whom to ask, and for how long.
 #[derive(Debug, Args)]
@@ -36,7 +36,10 @@ pub(crate) async fn run(probe: Probe) -> anyhow::Result<()> {
     request.set_timeout(timeout);
     let answer = tokio::time::timeout(timeout, HealthClient::new(channel).check(request)).await;
     let answer = answer.with_context(|| format!("{address} does not answer in time"))?;
-    let answer = answer.map_err(|status| anyhow::anyhow!("{status}"))?;
+    let answer = answer.map_err(|status| match broken(&status) {
+        Some(broken) => anyhow!("{address}: {broken}"),
+        None => anyhow!("{status}"),
+    })?;
     match answer.into_inner().status() {
         ServingStatus::Serving => {
             println!("SERVING");

@@ -8,7 +8,7 @@ use proto::mesh::v1::topology_service_client::TopologyServiceClient;
 use proto::mesh::v1::{GetTopologyRequest, InstanceState, Role, Topology, TopologyTask, WatchTopologyRequest};
 use tonic::{Request, Status};
 
-use crate::connect::{TlsFlags, TokenFlags};
+use crate::connect::{TlsFlags, TokenFlags, broken};
 use crate::dev::say;
 
 /// How long the connection may take.
@@ -25,7 +25,9 @@ pub(crate) async fn run(address: &str, watch: bool, tls: &TlsFlags, token: &Toke
         }
         Ok(request)
     });
-    let refused = |status: Status| anyhow!("{address} does not show the topology: {}", status.message());
+    let refused = |status: Status| {
+        anyhow!("{address} does not show the topology: {}", broken(&status).unwrap_or_else(|| status.message()))
+    };
     if !watch {
         let answer = client.get_topology(GetTopologyRequest {}).await.map_err(refused)?.into_inner();
         say(table(&answer.topology.context("the answer is empty")?));

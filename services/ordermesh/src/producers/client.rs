@@ -16,7 +16,7 @@ use tonic::{Request, Status, Streaming};
 use tonic_prost::ProstCodec;
 
 use super::output::say;
-use crate::connect::{ConnectError, TlsFlags, TokenFlags};
+use crate::connect::{self, ConnectError, TlsFlags, TokenFlags};
 
 /// How long a call takes unless it is told otherwise.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -75,10 +75,8 @@ pub(crate) enum Failure {
 
 /// What a call ended with. A deadline that passed here first is a cancellation to tonic.
 fn said(status: &Status) -> Box<Problem> {
-    if std::error::Error::source(status).is_some_and(<dyn std::error::Error>::is::<tonic::transport::Error>) {
-        // What an encrypted mesh does with plain text looks like any connection that breaks.
-        let broke = "the connection broke; a mesh that is encrypted is reached with https:// and --tls-ca";
-        return Box::new(Problem::new(Code::Unavailable, "UNREACHABLE", broke));
+    if let Some(broken) = connect::broken(status) {
+        return Box::new(Problem::new(Code::Unavailable, "UNREACHABLE", broken));
     }
     Box::new(service_host::status::explain(status).unwrap_or_else(|| Problem::from(status)))
 }

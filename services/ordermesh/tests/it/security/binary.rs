@@ -87,11 +87,23 @@ fn a_mesh_with_certificate_and_tokens_is_used_by_who_trusts_it_and_has_one() {
     let stranger = Authority::new(&place.directory.path().join("theirs")).ca();
     refused(client(None, &["health", "--addr", &url, "--tls-ca", text(&stranger)]), "UnknownIssuer");
     refused(client(None, &["health", "--addr", &url]), "UnknownIssuer");
-    refused(client(None, &["health", "--addr", &mesh.address.to_string()]), "");
 
     let (status, said) = mesh.terminate();
     assert_eq!(status.code(), Some(0), "{said}");
     assert!(!said.contains("writer-writer"), "{said}");
+}
+
+#[test]
+fn who_speaks_plain_text_to_an_encrypted_mesh_is_told_how_to_reach_it() {
+    let place = Place::new();
+    let mesh = place.start(&[]);
+    let address = mesh.address.to_string();
+    let hint = "the connection broke; a mesh that is encrypted is reached with https:// and --tls-ca";
+    let list = client(Some("reader-reader-reader"), &["order", "list", "--addr", &address]);
+    refused(list, &format!("UNAVAILABLE UNREACHABLE: {hint}"));
+    refused(client(Some("writer-writer-writer"), &["stock", "set", "jumper", "7", "--addr", &address]), hint);
+    refused(client(None, &["health", "--addr", &address]), hint);
+    refused(client(Some("reader-reader-reader"), &["topology", "--addr", &address]), hint);
 }
 
 #[test]
@@ -148,6 +160,8 @@ fn a_start_without_the_protection_it_was_told_to_have_is_refused() {
     refused(start(&["--tls-cert", cert, "--tls-key", key, "--tls-client-ca", tokens]), "it has no certificate");
     refused(start(&["--tokens", cert]), "it must be: NAME TOKEN");
     refused(start_at("0.0.0.0:0", &["--tokens", tokens]), "--insecure");
+    let metrics = start(&["--tls-cert", cert, "--tls-key", key, "--metrics", "0.0.0.0:9464"]);
+    refused(metrics, "telemetry.metrics is 0.0.0.0:9464");
     refused(
         client(Some("writer-writer-writer"), &["order", "list", "--addr", "mesh.example.org:50051"]),
         "would go in plain text",
