@@ -3,7 +3,8 @@
 //!
 //! In trouble is a partition whose appends or reads fail in a way that may pass ([`Error::is_retryable`]), or do not come back at
 //! all, from the first such call to the next that succeeds. Callers repeat their calls, so that a trouble which nobody meets
-//! again is over: the partition is somebody else's now.
+//! again is over: whoever asked has no need to any more. What a partition takes it also gives, but not the other way round: a
+//! full disk can be read.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -18,8 +19,8 @@ use crate::{Error, EventLog, FetchFrom, FetchLimits, Fetched, Offset, Record, Sh
 
 /// A call that takes so much longer than it may is in trouble although it has not failed.
 const SLOW: Duration = Duration::from_secs(2);
-/// A trouble that nobody meets again for so long is forgotten. Longer than anybody waits between two tries, or for one.
-const FORGET: Duration = Duration::from_secs(60);
+/// A trouble that nobody meets again for so long is forgotten. Longer than anybody waits between two tries, and than [`SLOW`].
+const FORGET: Duration = Duration::from_secs(6);
 
 /// What is asked of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,7 +88,10 @@ impl Availability {
     fn answered(&self, kind: Kind, partition: &TopicPartition) {
         if self.0.troubled.load(Ordering::Acquire) {
             let mut troubles = self.0.troubles.lock().unwrap_or_else(PoisonError::into_inner);
-            troubles.remove(&(kind, partition.clone()));
+            troubles.remove(&(Kind::Fetch, partition.clone()));
+            if kind == Kind::Append {
+                troubles.remove(&(kind, partition.clone()));
+            }
             self.0.troubled.store(!troubles.is_empty(), Ordering::Release);
         }
     }
@@ -121,22 +125,25 @@ impl WatchedLog {
         self.availability.clone()
     }
 
-    /// Awaits a call. One that takes longer than `patience` is in trouble from its beginning.
-    async fn await_watched<T>(
+    /// Awaits a call. One that takes much longer than `wait` is in trouble from its beginning, for as long as it takes.
+    async fn await_watched<'a, T>(
         &self,
-        patience: Duration,
-        partitions: impl Iterator<Item = (Kind, &TopicPartition)>,
+        wait: Duration,
+        partitions: impl Iterator<Item = (Kind, &'a TopicPartition)> + Clone,
         since: Instant,
         call: impl Future<Output = T> + Send,
     ) -> T {
         let mut call = std::pin::pin!(call);
-        if let Ok(done) = tokio::time::timeout(patience, call.as_mut()).await {
-            return done;
+        let mut patience = wait + SLOW;
+        loop {
+            if let Ok(done) = tokio::time::timeout(patience, call.as_mut()).await {
+                return done;
+            }
+            patience = SLOW;
+            for (kind, partition) in partitions.clone() {
+                self.availability.meets(kind, partition, since, &"it does not answer");
+            }
         }
-        for (kind, partition) in partitions {
-            self.availability.meets(kind, partition, since, &"it does not answer");
-        }
-        call.await
     }
 }
 
@@ -153,7 +160,7 @@ impl EventLog for WatchedLog {
     async fn append(&self, partition: &TopicPartition, records: Vec<Record>) -> Result<Offset, Error> {
         let since = Instant::now();
         let asked = std::iter::once((Kind::Append, partition));
-        let result = self.await_watched(SLOW, asked, since, self.log.append(partition, records)).await;
+        let result = self.await_watched(Duration::ZERO, asked, since, self.log.append(partition, records)).await;
         self.availability.note(Kind::Append, partition, since, &result);
         result
     }
@@ -161,7 +168,7 @@ impl EventLog for WatchedLog {
     async fn fetch(&self, from: &[FetchFrom], limits: FetchLimits) -> Result<Vec<Fetched>, Error> {
         let since = Instant::now();
         let asked = from.iter().map(|from| (Kind::Fetch, &from.partition));
-        let result = self.await_watched(limits.max_wait + SLOW, asked, since, self.log.fetch(from, limits)).await;
+        let result = self.await_watched(limits.max_wait, asked, since, self.log.fetch(from, limits)).await;
         match &result {
             Err(_) => from.iter().for_each(|from| self.availability.note(Kind::Fetch, &from.partition, since, &result)),
             Ok(fetched) => {
