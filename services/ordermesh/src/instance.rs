@@ -322,7 +322,7 @@ async fn agree(
         true => Registering::none(),
         false => topics.register(config, stop).await?,
     };
-    Ok((shown, registering))
+    Ok((shown.with_standing(registering.standing()), registering))
 }
 
 /// Opens log and stores on a thread that may block: after a crash the log reads what was being written.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{anyhow, bail};
 use clap::{Args, Subcommand};
 use proto::mesh::v1::schema_service_client::SchemaServiceClient;
-use proto::mesh::v1::{GetSchemasRequest, TopicSchema};
+use proto::mesh::v1::{GetSchemasRequest, RegistrationState, TopicSchema};
 use tonic::{Request, Status};
 
 use crate::connect::{TlsFlags, TokenFlags};
@@ -82,13 +82,25 @@ async fn ask(at: &At, topic: String, with_source: bool) -> anyhow::Result<Vec<To
 }
 
 fn table(schemas: &[TopicSchema]) -> String {
-    let mut rows = vec![row(["TOPIC", "MESSAGE", "FINGERPRINT", "BUILD", "FIRST BY", ""])];
+    let with_registry = schemas.iter().any(|schema| schema.registration() != RegistrationState::Unspecified);
+    let registry = if with_registry { "REGISTRY" } else { "" };
+    let mut rows = vec![row(["TOPIC", "MESSAGE", "FINGERPRINT", "BUILD", "FIRST BY", "", registry])];
     rows.extend(schemas.iter().map(|schema| {
         let current = if schema.current { "current" } else { "" };
         let TopicSchema { topic, message, fingerprint, build, instance, .. } = schema;
-        row([topic, message, fingerprint, build, instance, current])
+        row([topic, message, fingerprint, build, instance, current, &registration(schema)])
     }));
     aligned(&rows)
+}
+
+/// How a schema stands with the registry.
+fn registration(schema: &TopicSchema) -> String {
+    match schema.registration() {
+        RegistrationState::Unspecified => String::new(),
+        RegistrationState::Pending => "pending".to_owned(),
+        RegistrationState::Registered => format!("id {}", schema.registry_id),
+        RegistrationState::Refused => format!("refused: {}", schema.refusal),
+    }
 }
 
 fn text(schema: &TopicSchema) -> String {
@@ -127,6 +139,19 @@ TOPIC   MESSAGE     FINGERPRINT  BUILD  FIRST BY
 orders  shop.Order  cd           1.0.0  i-1
 orders  shop.Order  ab           1.0.0  i-1       current";
         assert_eq!(table(&[old, schema()]), expected);
+        let with = |registration: RegistrationState| TopicSchema {
+            registration: registration.into(),
+            registry_id: 7,
+            refusal: "409".to_owned(),
+            ..schema()
+        };
+        let states = [RegistrationState::Registered, RegistrationState::Pending, RegistrationState::Refused].map(with);
+        let expected = "\
+TOPIC   MESSAGE     FINGERPRINT  BUILD  FIRST BY           REGISTRY
+orders  shop.Order  ab           1.0.0  i-1       current  id 7
+orders  shop.Order  ab           1.0.0  i-1       current  pending
+orders  shop.Order  ab           1.0.0  i-1       current  refused: 409";
+        assert_eq!(table(&states), expected);
         let expected = "// topic orders: shop.Order, ab, since 1.0.0\n\n// shop.proto\nmessage Order {}\n";
         assert_eq!(text(&schema()), expected);
     }

@@ -2,11 +2,11 @@
 
 use prost_types::Timestamp;
 use proto::mesh::v1::schema_service_server::{SchemaService, SchemaServiceServer};
-use proto::mesh::v1::{GetSchemasRequest, GetSchemasResponse, SchemaFile, TopicSchema};
+use proto::mesh::v1::{GetSchemasRequest, GetSchemasResponse, RegistrationState, SchemaFile, TopicSchema};
 use service_host::{Problem, owner};
 use tonic::{Request, Response, Status};
 
-use crate::{Keeper, TOPIC, Version, source, types};
+use crate::{Keeper, Registration, Standing, TOPIC, Version, source, types};
 
 /// Answers from the log, so that an instance knows what was written after it started.
 #[derive(Debug, Clone)]
@@ -14,6 +14,8 @@ pub struct ShowSchemas {
     keeper: Keeper,
     /// Topic and fingerprint of what this instance writes.
     current: Vec<(String, u64)>,
+    /// How these stand with the schema registry.
+    standing: Standing,
 }
 
 impl ShowSchemas {
@@ -21,7 +23,13 @@ impl ShowSchemas {
     #[must_use]
     pub fn new(keeper: Keeper, current: &[Version]) -> Self {
         let current = current.iter().map(|version| (version.topic.clone(), version.described.fingerprint));
-        Self { keeper, current: current.collect() }
+        Self { keeper, current: current.collect(), standing: Standing::default() }
+    }
+
+    /// Also shows how the schemas stand with the registry.
+    #[must_use]
+    pub fn with_standing(self, standing: Standing) -> Self {
+        Self { standing, ..self }
     }
 
     /// The service.
@@ -34,6 +42,13 @@ impl ShowSchemas {
         let Version { topic, described, build, instance, time_ms } = version;
         let is_current = |(of, fingerprint): &(String, u64)| of == topic && *fingerprint == described.fingerprint;
         let files = described.files.file.iter().filter(|file| with_source && !types::is_well_known(file));
+        let current = self.current.iter().any(is_current);
+        let (registration, registry_id, refusal) = match current.then(|| self.standing.of(topic)).flatten() {
+            None => (RegistrationState::Unspecified, 0, String::new()),
+            Some(Registration::Pending) => (RegistrationState::Pending, 0, String::new()),
+            Some(Registration::Registered { id }) => (RegistrationState::Registered, id, String::new()),
+            Some(Registration::Refused { reason }) => (RegistrationState::Refused, 0, reason),
+        };
         TopicSchema {
             topic: topic.clone(),
             message: described.message.clone(),
@@ -44,7 +59,10 @@ impl ShowSchemas {
                 seconds: time_ms.div_euclid(1_000),
                 nanos: i32::try_from(time_ms.rem_euclid(1_000) * 1_000_000).unwrap_or_default(),
             }),
-            current: self.current.iter().any(is_current),
+            current,
+            registration: registration.into(),
+            registry_id: i64::from(registry_id),
+            refusal,
             files: files.map(|file| SchemaFile { name: file.name().to_owned(), source: source(file) }).collect(),
         }
     }

@@ -18,5 +18,5 @@ pub use catalogue::{Catalogue, Described, UnknownMessage};
 pub use grpc::ShowSchemas;
 pub use history::{Build, History, Refusal, Version};
 pub use keep::{KeepError, Keeper, TOPIC};
-pub use registry::{Config, Registering, RegistryConfig, RegistryError};
+pub use registry::{Config, Registering, Registration, RegistryConfig, RegistryError, Standing};
 pub use text::source;

@@ -7,6 +7,7 @@
 
 mod client;
 mod config;
+mod standing;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,10 +22,10 @@ use crate::types::{is_well_known, join};
 use crate::{Catalogue, UnknownMessage, source};
 use client::{Client, Reference};
 pub use config::{Config, RegistryConfig};
+pub use standing::{Registration, Standing};
 
 /// First pause after a registry did not answer; it doubles.
 const PAUSE: Duration = Duration::from_millis(200);
-const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// Why schemas are not registered.
 #[derive(Debug, thiserror::Error)]
@@ -61,25 +62,18 @@ impl RegistryError {
     }
 }
 
-/// What is to be registered.
-#[derive(Debug, Clone)]
-struct Wanted {
-    files: FileDescriptorSet,
-    /// Topic, message, and the frame that gets its bytes.
-    topics: Vec<(String, String, Frame)>,
-}
-
-/// A registration that is done, or goes on until the registry answers.
+/// A registration that is done, or goes on until the registry has everything.
 #[derive(Debug)]
 pub struct Registering {
     job: Option<JoinHandle<()>>,
+    standing: Standing,
 }
 
 impl Registering {
     /// Nothing is to be registered.
     #[must_use]
     pub fn none() -> Self {
-        Self { job: None }
+        Self { job: None, standing: Standing::default() }
     }
 
     /// Registers the schemas of all topics, each with its message and its frame. Returns when that is done, or when the
@@ -93,29 +87,35 @@ impl Registering {
         topics: Vec<(String, String, Frame)>,
         stop: &CancellationToken,
     ) -> Result<Self, RegistryError> {
-        let registry = &config.registry;
-        let Some(client) = Client::new(registry)? else { return Ok(Self::none()) };
+        let RegistryConfig { start_wait, retry_pause_max, framed, .. } = config.registry;
+        let Some(client) = Client::new(&config.registry)? else { return Ok(Self::none()) };
         let files = catalogue.cut(topics.iter().map(|(_, message, _)| message.as_str()))?;
-        let wanted = Wanted { files, topics };
-        let deadline = Instant::now() + registry.start_wait;
+        let standing = Standing::pending(topics.iter().map(|(topic, ..)| topic.as_str()));
+        let wanted = Wanted { client, files, topics, framed, standing: standing.clone() };
+        let deadline = Instant::now() + start_wait;
         let mut pause = PAUSE;
         loop {
-            match register(&client, &wanted, registry.framed).await {
-                Ok(()) => return Ok(Self::none()),
+            match wanted.register(Refusals::End).await {
+                Ok(()) => return Ok(Self { job: None, standing }),
                 Err(error) if error.is_retryable() && Instant::now() + pause < deadline => {
                     tracing::debug!(%error, "the schema registry is tried again");
                     tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(PAUSE_MAX);
+                    pause = (pause * 2).min(retry_pause_max);
                 }
                 Err(error) if error.is_retryable() => {
                     tracing::warn!(%error, "schemas are not registered yet; values go out without a registry's number");
-                    let stop = stop.clone();
-                    let job = tokio::spawn(go_on(client, wanted, registry.framed, stop));
-                    return Ok(Self { job: Some(job) });
+                    let job = tokio::spawn(go_on(wanted, retry_pause_max, stop.clone()));
+                    return Ok(Self { job: Some(job), standing });
                 }
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// How each topic stands, now and later.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.standing.clone()
     }
 
     /// Returns when nothing is left to do.
@@ -127,51 +127,114 @@ impl Registering {
     }
 }
 
-async fn go_on(client: Client, wanted: Wanted, framed: bool, stop: CancellationToken) {
-    let mut pause = PAUSE;
+/// Registers what the start could not. A refusal comes too late to refuse the start: it is told once, shows in the standing of its
+/// topic, and is tried further on, since people may change what the registry takes.
+async fn go_on(wanted: Wanted, pause_max: Duration, stop: CancellationToken) {
+    let mut pause = PAUSE.min(pause_max);
+    let mut told = String::new();
     loop {
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = stop.cancelled() => return,
         }
-        pause = (pause * 2).min(PAUSE_MAX);
-        match register(&client, &wanted, framed).await {
+        pause = (pause * 2).min(pause_max);
+        match wanted.register(Refusals::PassOver).await {
             Ok(()) => return,
             Err(error) if error.is_retryable() => tracing::debug!(%error, "the schema registry is tried again"),
             Err(error) => {
-                tracing::error!(%error, "schemas are not registered; values go out without a registry's number");
-                return;
+                pause = pause_max;
+                let refusal = error.to_string();
+                if refusal != told {
+                    tracing::error!(%error, "schemas are not registered; their values go out without a registry's number");
+                    told = refusal;
+                }
             }
         }
     }
 }
 
-/// Registers everything, or what is missing of it: a schema that is there keeps its number.
-async fn register(client: &Client, wanted: &Wanted, framed: bool) -> Result<(), RegistryError> {
-    let files: Vec<&FileDescriptorProto> = wanted.files.file.iter().filter(|file| !is_well_known(file)).collect();
-    let mut versions: BTreeMap<&str, Reference> = BTreeMap::new();
-    // Each stands behind those that it imports.
-    for file in &files {
-        if files.iter().any(|other| other.dependency.iter().any(|import| import == file.name())) {
-            let subject = file.name().trim_end_matches(".proto").replace('/', ".");
-            let text = source(file);
-            client.register(&subject, &text, &references(file, &versions)).await?;
-            let version = client.version(&subject, &text, &references(file, &versions)).await?;
-            versions.insert(file.name(), Reference { name: file.name().to_owned(), subject, version });
+/// What a refusal of one topic means for the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refusals {
+    /// They are not registered either: the process is not to start.
+    End,
+    /// They are registered all the same.
+    PassOver,
+}
+
+/// What is to be registered, and where.
+#[derive(Debug)]
+struct Wanted {
+    client: Client,
+    files: FileDescriptorSet,
+    /// Topic, message, and the frame that gets its bytes.
+    topics: Vec<(String, String, Frame)>,
+    framed: bool,
+    standing: Standing,
+}
+
+impl Wanted {
+    /// Registers everything, or what is missing of it: a schema that is there keeps its number.
+    ///
+    /// # Errors
+    /// The registry does not answer, or refuses something: the first refusal, if others are passed over.
+    async fn register(&self, refusals: Refusals) -> Result<(), RegistryError> {
+        let files: Vec<&FileDescriptorProto> = self.files.file.iter().filter(|file| !is_well_known(file)).collect();
+        let versions = self.imports(&files).await.inspect_err(|error| {
+            if !error.is_retryable() {
+                self.standing.refuse_rest(&error.to_string());
+            }
+        })?;
+        let mut refused = None;
+        for (topic, message, frame) in &self.topics {
+            if matches!(self.standing.of(topic), Some(Registration::Registered { .. })) {
+                continue;
+            }
+            let (file, index) = find(&files, message).ok_or_else(|| UnknownMessage(message.clone()))?;
+            let subject = format!("{topic}-value");
+            match self.client.register(&subject, &source(file), &references(file, &versions)).await {
+                Ok(id) => {
+                    if self.framed {
+                        frame.set(frame_bytes(id, index));
+                    }
+                    self.standing.set(topic, Registration::Registered { id });
+                }
+                Err(error) if error.is_retryable() => return Err(error),
+                Err(error) => {
+                    self.standing.set(topic, Registration::Refused { reason: error.to_string() });
+                    if refusals == Refusals::End {
+                        return Err(error);
+                    }
+                    refused.get_or_insert(error);
+                }
+            }
+        }
+        match refused {
+            Some(error) => Err(error),
+            None => {
+                tracing::info!(topics = self.topics.len(), framed = self.framed, "schemas are registered");
+                Ok(())
+            }
         }
     }
-    for (topic, message, frame) in &wanted.topics {
-        let (file, index) = find(&files, message).ok_or_else(|| UnknownMessage(message.clone()))?;
-        let subject = format!("{topic}-value");
-        let id = client.register(&subject, &source(file), &references(file, &versions)).await?;
-        if framed {
-            frame.set(frame_bytes(id, index));
+
+    /// Registers the files that others import; each stands behind those that it imports.
+    async fn imports<'a>(
+        &self,
+        files: &[&'a FileDescriptorProto],
+    ) -> Result<BTreeMap<&'a str, Reference>, RegistryError> {
+        let mut versions: BTreeMap<&str, Reference> = BTreeMap::new();
+        for file in files {
+            if files.iter().any(|other| other.dependency.iter().any(|import| import == file.name())) {
+                let subject = file.name().trim_end_matches(".proto").replace('/', ".");
+                let text = source(file);
+                self.client.register(&subject, &text, &references(file, &versions)).await?;
+                let version = self.client.version(&subject, &text, &references(file, &versions)).await?;
+                versions.insert(file.name(), Reference { name: file.name().to_owned(), subject, version });
+            }
         }
+        Ok(versions)
     }
-    metrics::gauge!("ordermesh_schemas_registered")
-        .set(f64::from(u32::try_from(wanted.topics.len()).unwrap_or(u32::MAX)));
-    tracing::info!(topics = wanted.topics.len(), framed, "schemas are registered");
-    Ok(())
 }
 
 fn references(file: &FileDescriptorProto, versions: &BTreeMap<&str, Reference>) -> Vec<Reference> {

@@ -131,6 +131,11 @@ impl RegistryServer {
         assert_eq!(status, StatusCode::OK, "{answer}");
     }
 
+    /// Deletes a subject, as people do who made a mistake.
+    pub fn forgets(&self, subject: &str) {
+        lock(&self.state).subjects.remove(subject);
+    }
+
     /// The message that a value is, and its content as JSON: what a console shows.
     ///
     /// # Panics

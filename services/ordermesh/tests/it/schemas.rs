@@ -8,7 +8,7 @@ use event_log::{FetchFrom, FetchLimits, Header, Offset, Record, TopicPartition, 
 use ordermesh::{Config, Instance, Security, Setup, StartError};
 use prost::Message;
 use proto::mesh::v1::schema_service_client::SchemaServiceClient;
-use proto::mesh::v1::{GetSchemasRequest, ListDeadLettersRequest, SchemaRegistered, TopicSchema};
+use proto::mesh::v1::{GetSchemasRequest, ListDeadLettersRequest, RegistrationState, SchemaRegistered, TopicSchema};
 use proto::orders::v1::{GetOrderHistoryRequest, OrderEvent, OrderState, WaitFor};
 use service_host::{Chain, Clock, server};
 use task_runtime::{Definition, NoTracer, SCHEMA_HEADER};
@@ -85,6 +85,11 @@ async fn a_console_decodes_topics_from_what_is_registered() {
         assert!(!records.is_empty(), "{topic}");
         assert!(records.iter().all(|record| shows(record).0 == format!("ordermesh.orders.v1.{message}")), "{topic}");
     }
+    let registration = |schema: &TopicSchema| (schema.registration(), schema.registry_id > 0);
+    let schemas = shown(&mesh).await;
+    let (own, others): (Vec<_>, Vec<_>) = schemas.iter().partition(|schema| schema.topic == schemas::TOPIC);
+    assert!(others.iter().all(|schema| registration(schema) == (RegistrationState::Registered, true)), "{others:?}");
+    assert!(own.iter().all(|schema| registration(schema) == (RegistrationState::Unspecified, false)), "{own:?}");
     let before = told(&mesh, "o-1").await;
     assert_eq!(before.first().map(String::as_str), Some("created"), "histories read framed records too");
 

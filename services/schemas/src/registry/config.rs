@@ -32,6 +32,9 @@ pub struct RegistryConfig {
     /// How long a start waits for a registry that does not answer. Then the process goes on, and registers later.
     #[serde(with = "humantime_serde")]
     pub start_wait: Duration,
+    /// Longest pause between tries to register what the start could not, and the one behind a refusal.
+    #[serde(with = "humantime_serde")]
+    pub retry_pause_max: Duration,
     /// Whether values begin with the registry's number of their schema, as its own clients write them.
     pub framed: bool,
 }
@@ -45,6 +48,7 @@ impl Default for RegistryConfig {
             ca_file: None,
             request_timeout: Duration::from_secs(5),
             start_wait: Duration::from_secs(15),
+            retry_pause_max: Duration::from_secs(30),
             framed: true,
         }
     }
@@ -56,7 +60,7 @@ impl Config {
     /// # Errors
     /// The first setting that makes no sense.
     pub fn check(&self) -> Result<(), String> {
-        let RegistryConfig { url, username, password, request_timeout, .. } = &self.registry;
+        let RegistryConfig { url, username, password, request_timeout, retry_pause_max, .. } = &self.registry;
         if let Some(url) = url {
             super::client::base(url).map_err(|reason| format!("schemas.registry.url is {url:?}, which {reason}"))?;
             if url.starts_with("http://") && !password.is_empty() && !super::client::is_loopback(url) {
@@ -68,6 +72,9 @@ impl Config {
         }
         if request_timeout.is_zero() {
             return Err("schemas.registry.request_timeout is 0s; it must be longer".to_owned());
+        }
+        if retry_pause_max.is_zero() {
+            return Err("schemas.registry.retry_pause_max is 0s; it must be longer".to_owned());
         }
         Ok(())
     }
@@ -117,5 +124,6 @@ mod tests {
         assert!(with_password("http://example.org").unwrap_err().contains("password"));
         assert!(check(|registry| registry.username = "a:b".to_owned()).is_err());
         assert!(check(|registry| registry.request_timeout = Duration::ZERO).is_err());
+        assert!(check(|registry| registry.retry_pause_max = Duration::ZERO).is_err());
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use credentials::Secret;
 use credentials::testing::Authority;
-use schemas::{Catalogue, Config, Registering, RegistryError};
+use schemas::{Catalogue, Config, Registering, Registration, RegistryError, Standing};
 use task_runtime::Frame;
 use testkit::{RegistryServer, RegistryTrouble};
 use tokio_util::sync::CancellationToken;
@@ -13,6 +13,7 @@ use crate::compiled;
 
 const ORDER: &str = "ordermesh.orders.v1.OrderEvent";
 const PLACED: &str = "ordermesh.orders.v1.OrderPlaced";
+const PATIENCE: Duration = Duration::from_secs(30);
 
 fn config(url: &str) -> Config {
     let mut config = Config::default();
@@ -111,8 +112,43 @@ async fn a_registry_that_is_away_holds_nobody_up_and_gets_everything_later() {
             Err(_) => tokio::task::yield_now().await,
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), registering.ended()).await.unwrap();
+    tokio::time::timeout(PATIENCE, registering.ended()).await.unwrap();
     assert!(frame.get().is_some() && registry.subjects().contains_key("orders-value"));
+}
+
+#[tokio::test]
+async fn a_refusal_that_comes_too_late_for_the_start_shows_harms_no_other_topic_and_may_be_taken_back() {
+    let registry = RegistryServer::start().await;
+    registry.has(
+        "orders-value",
+        "syntax = \"proto3\"; package ordermesh.orders.v1; message OrderEvent { int64 order_id = 1; }",
+    );
+    registry.misbehave([RegistryTrouble::Answer(503)]);
+    let mut config = config(&registry.url());
+    (config.registry.start_wait, config.registry.retry_pause_max) = (Duration::ZERO, Duration::from_millis(20));
+    let (orders, placed) = (Frame::default(), Frame::default());
+    let topics = [("orders", ORDER, orders.clone()), ("orders-by-customer", PLACED, placed.clone())];
+    let registering = register(&config, &topics).await.unwrap();
+    let standing = registering.standing();
+    assert_eq!(standing.of("orders"), Some(Registration::Pending), "the start is not held up");
+    reached(&standing, "orders-by-customer", |found| matches!(found, Registration::Registered { .. })).await;
+    reached(&standing, "orders", |found| matches!(found, Registration::Refused { .. })).await;
+    let Some(Registration::Refused { reason }) = standing.of("orders") else { panic!("it is refused") };
+    assert!(reason.contains("409") && reason.contains("order_id"), "{reason}");
+    assert!(orders.get().is_none() && placed.get().is_some());
+
+    registry.forgets("orders-value");
+    tokio::time::timeout(PATIENCE, registering.ended()).await.unwrap();
+    assert!(matches!(standing.of("orders"), Some(Registration::Registered { .. })) && orders.get().is_some());
+}
+
+async fn reached(standing: &Standing, topic: &str, is_it: fn(&Registration) -> bool) {
+    let look = async {
+        while !standing.of(topic).is_some_and(|found| is_it(&found)) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, look).await.unwrap_or_else(|_| panic!("{topic}: {:?}", standing.of(topic)));
 }
 
 #[tokio::test]
