@@ -40,6 +40,9 @@ pub enum Shortcut {
     /// The caller is answered before the commit is certified.
     #[cfg(feature = "simulation")]
     ReplyBeforeCertify,
+    /// A snapshot is loaded although rows of it are missing.
+    #[cfg(feature = "simulation")]
+    TrustDamagedSnapshots,
 }
 
 macro_rules! questions {
@@ -70,4 +73,5 @@ questions! {
     replies_early => ReplyBeforeCertify,
     trims_too_far => TrimTooFar,
     takes_over_unclaimed => PromoteWithoutClaim,
+    trusts_damaged_snapshots => TrustDamagedSnapshots,
 }

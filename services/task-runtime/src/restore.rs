@@ -2,13 +2,14 @@
 //! own claim. Fence first, read second: what a deposed owner appends behind the claim is void, and everything before it is
 //! known when the first commit is computed.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use event_log::{Record, SharedLog, TopicPartition};
 use rand::Rng;
-use state_store::{Change, Identity, MemoryStore, Store, Stores};
+use state_store::{Change, Identity, MemoryStore, Opened, Store, Stores};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -49,8 +50,8 @@ pub enum Storage {
 /// Stores of a simulated process.
 #[cfg(feature = "simulation")]
 pub trait Disks: Send + Sync {
-    /// The store of a task as it is on the disk now.
-    fn open(&self, task: &str) -> Box<dyn Store>;
+    /// The store of a task as it is on the disk now. One that is found to be damaged is emptied.
+    fn open(&self, task: &str) -> (Box<dyn Store>, Opened);
 
     /// Removes the store of a task.
     fn wipe(&self, task: &str);
@@ -69,21 +70,21 @@ impl std::fmt::Debug for Storage {
 
 impl Storage {
     pub(crate) async fn open(&self, task: &str) -> Result<Box<dyn Store>, TaskError> {
-        match self {
-            Self::Memory(make) => Ok(Box::new(make(task))),
+        let (store, how) = match self {
+            Self::Memory(make) => return Ok(Box::new(make(task))),
             #[cfg(feature = "simulation")]
-            Self::Simulated(disks) => Ok(disks.open(task)),
+            Self::Simulated(disks) => disks.open(task),
             Self::Disk(stores) => {
                 let (stores, identity) = (stores.clone(), Identity { task: task.to_owned(), format: STORE_FORMAT });
                 // Verifying a large store takes seconds; the other tasks of this thread go on meanwhile.
                 let opened = tokio::task::spawn_blocking(move || stores.open_store(&identity)).await;
-                let (store, how) = opened.expect("opening a store does not panic").map_err(TaskError::from_store)?;
-                if let state_store::Opened::Rebuilt { reason } = how {
-                    tracing::warn!(task, reason, "the local store is rebuilt from the changelog");
-                }
-                Ok(store)
+                opened.expect("opening a store does not panic").map_err(TaskError::from_store)?
             }
+        };
+        if let Opened::Rebuilt { reason } = how {
+            tracing::warn!(task, reason, "the local store is rebuilt from the changelog");
         }
+        Ok(store)
     }
 
     /// Whether stores read from a disk.
@@ -105,7 +106,7 @@ impl Storage {
 }
 
 /// A store that is a prefix of its changelog.
-struct Opened {
+struct Prefix {
     store: Box<dyn Store>,
     checkpoint: Checkpoint,
     /// It was found, not restored.
@@ -180,8 +181,8 @@ impl Plan {
         Changelog { log: self.log.clone(), partition, config: self.config.clone() }
     }
 
-    fn task(&self, opened: Opened, changelog: Changelog) -> Result<Task, TaskError> {
-        let Opened { store, checkpoint, resumed, restored_from } = opened;
+    fn task(&self, opened: Prefix, changelog: Changelog) -> Result<Task, TaskError> {
+        let Prefix { store, checkpoint, resumed, restored_from } = opened;
         let progress = Progress::load(&*store, checkpoint.stream_time_ms).map_err(TaskError::from_store)?;
         let (service, partition) = (self.setting.definition.service(), self.setting.partition);
         if let Some(newest) = checkpoint.snapshots.last() {
@@ -205,6 +206,7 @@ impl Plan {
             alone: self.alone,
             metrics: TaskMetrics::new(service, partition),
             store,
+            met_damage: Cell::default(),
             progress,
             resumed,
             restored_from,
@@ -225,7 +227,7 @@ impl Plan {
 
     /// A store that is a prefix of this changelog: the local one if it is, otherwise the newest snapshot, otherwise an empty
     /// one where the changelog still has everything.
-    async fn open_store(&self, changelog: &Changelog) -> Result<Opened, TaskError> {
+    async fn open_store(&self, changelog: &Changelog) -> Result<Prefix, TaskError> {
         let mut store = self.storage.open(&self.name).await?;
         let (earliest, latest) = (changelog.earliest().await?.0, changelog.latest().await?.0);
         if let Some(found) = store.checkpoint().map(Checkpoint::decode) {
@@ -234,7 +236,7 @@ impl Plan {
                     return Err(changelog.regressed(checkpoint.next_offset, latest));
                 }
                 if self.belongs(&checkpoint, changelog, earliest).await? {
-                    return Ok(Opened { store, checkpoint, resumed: true, restored_from: None });
+                    return Ok(Prefix { store, checkpoint, resumed: true, restored_from: None });
                 }
             }
             tracing::warn!(task = %self.name, "the local store is not of this changelog and is rebuilt");
@@ -252,7 +254,7 @@ impl Plan {
         changelog: &Changelog,
         mut earliest: u64,
         at_most: u64,
-    ) -> Result<Opened, TaskError> {
+    ) -> Result<Prefix, TaskError> {
         // What a commit before this one's end announces has been complete since then.
         let mut looked_at = changelog.latest().await?.0;
         let mut restorer = Restorer::begin(self.snapshots()).await?;
@@ -261,10 +263,10 @@ impl Plan {
             (store, loaded) =
                 self.load_snapshot(store, &mut restorer, looked_at, changelog, (earliest, at_most)).await?;
             if let Some((checkpoint, restored_from)) = loaded {
-                return Ok(Opened { store, checkpoint, resumed: false, restored_from: Some(restored_from) });
+                return Ok(Prefix { store, checkpoint, resumed: false, restored_from: Some(restored_from) });
             }
             if earliest == 0 {
-                return Ok(Opened { store, checkpoint: Checkpoint::default(), resumed: false, restored_from: None });
+                return Ok(Prefix { store, checkpoint: Checkpoint::default(), resumed: false, restored_from: None });
             }
             // An owner that lives may have completed a newer one meanwhile, and trimmed those that were looked at.
             looked_at = changelog.latest().await?.0;

@@ -99,6 +99,7 @@ impl Task {
                 following.seen = None;
             }
             self.serve_what_is_due(following);
+            self.trust_store()?;
         }
     }
 
@@ -165,7 +166,7 @@ impl Task {
         }
         let now = Instant::now();
         let at = self.position();
-        let view = View::of_standby(&*self.store, self.board.lag(self.clock.now_ms()).1);
+        let view = View::of_standby(&*self.store, &self.met_damage, self.board.lag(self.clock.now_ms()).1);
         for held in std::mem::take(&mut following.held) {
             let is_met = match held.need {
                 Need::Offset(offset) => at.offset >= offset,

@@ -1,6 +1,7 @@
 //! One task of this process: its state as far as it has read the changelog, whoever owns it. As a standby it follows
 //! (`standby.rs`), as the owner it processes (`owner/`); it goes from one to the other without letting go of its store.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use event_log::{SharedLog, TopicPartition};
@@ -14,7 +15,7 @@ use crate::land::Changelog;
 use crate::metrics::TaskMetrics;
 use crate::outbox::Outbox;
 use crate::owner::{Making, Running, Timers};
-use crate::progress::{Checkpoint, Progress};
+use crate::progress::{Checkpoint, Progress, damaged};
 use crate::restore::RestoredFrom;
 use crate::snapshot::Announced;
 use crate::status::Board;
@@ -36,6 +37,8 @@ pub(crate) struct Task {
     pub(crate) alone: bool,
     pub(crate) metrics: TaskMetrics,
     pub(crate) store: Box<dyn Store>,
+    /// A read has met damage in the store.
+    pub(crate) met_damage: Cell<bool>,
     pub(crate) progress: Progress,
     pub(crate) chain: Chain,
     /// Next entry of the changelog: everything before it is applied.
@@ -94,7 +97,15 @@ impl Task {
     }
 
     pub(crate) fn view(&self) -> View<'_> {
-        View::new(&*self.store)
+        View::of_owner(&*self.store, &self.met_damage)
+    }
+
+    /// Ends the task when a read has met damage: nothing may ever write to the row again, and only a rebuild brings it back.
+    pub(crate) fn trust_store(&self) -> Result<(), TaskError> {
+        if self.met_damage.get() {
+            return Err(TaskError::Corrupted(damaged("a read has met damage")));
+        }
+        Ok(())
     }
 
     /// A commit that counts, which ends with this entry, has announced a snapshot.

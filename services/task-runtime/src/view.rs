@@ -1,5 +1,7 @@
 //! Applied state, as reads see it.
 
+use std::cell::Cell;
+
 use bytes::Bytes;
 use state_store::Store;
 
@@ -10,6 +12,8 @@ pub struct View<'a> {
     store: &'a dyn Store,
     role: Role,
     lag_ms: u64,
+    /// Set when a read meets damage, so that the task learns of it whatever the reader makes of the error.
+    met_damage: Option<&'a Cell<bool>>,
 }
 
 impl std::fmt::Debug for View<'_> {
@@ -19,14 +23,29 @@ impl std::fmt::Debug for View<'_> {
 }
 
 impl<'a> View<'a> {
-    /// The owner's view.
+    /// A view of a store that nobody rebuilds.
+    #[cfg(feature = "driver")]
     pub(crate) fn new(store: &'a dyn Store) -> Self {
-        Self { store, role: Role::Active, lag_ms: 0 }
+        Self { store, role: Role::Active, lag_ms: 0, met_damage: None }
+    }
+
+    /// The owner's view.
+    pub(crate) fn of_owner(store: &'a dyn Store, met_damage: &'a Cell<bool>) -> Self {
+        Self { store, role: Role::Active, lag_ms: 0, met_damage: Some(met_damage) }
     }
 
     /// The view of a standby.
-    pub(crate) fn of_standby(store: &'a dyn Store, lag_ms: u64) -> Self {
-        Self { store, role: Role::Standby, lag_ms }
+    pub(crate) fn of_standby(store: &'a dyn Store, met_damage: &'a Cell<bool>, lag_ms: u64) -> Self {
+        Self { store, role: Role::Standby, lag_ms, met_damage: Some(met_damage) }
+    }
+
+    fn noted<T>(&self, read: Result<T, state_store::Error>) -> Result<T, state_store::Error> {
+        if let (Err(error), Some(met_damage)) = (&read, self.met_damage)
+            && error.is_damage()
+        {
+            met_damage.set(true);
+        }
+        read
     }
 
     /// Who answers: the owner or a standby.
@@ -46,7 +65,7 @@ impl<'a> View<'a> {
     /// # Errors
     /// The store is damaged; the task will rebuild it.
     pub fn get(&self, store: StoreId, key: &[u8]) -> Result<Option<Bytes>, state_store::Error> {
-        self.store.get(&keys::state_key(store, key))
+        self.noted(self.store.get(&keys::state_key(store, key)))
     }
 
     /// Up to `limit` pairs of a store whose keys begin with `prefix` and, if given, stand behind `after`, in key order.
@@ -68,7 +87,7 @@ impl<'a> View<'a> {
             from.push(0);
             from = from.max(prefix.clone());
         }
-        let rows = self.store.scan(&from, keys::prefix_end(&prefix).as_deref(), limit)?;
+        let rows = self.noted(self.store.scan(&from, keys::prefix_end(&prefix).as_deref(), limit))?;
         Ok(rows.into_iter().map(|(key, value)| (key.slice(1..), value)).collect())
     }
 
@@ -78,6 +97,6 @@ impl<'a> View<'a> {
     /// # Errors
     /// The store is damaged; the task will rebuild it.
     pub fn sent(&self, topic: &str, partition: u32) -> Result<u64, state_store::Error> {
-        progress::sent(self.store, topic, partition)
+        self.noted(progress::sent(self.store, topic, partition))
     }
 }

@@ -275,7 +275,7 @@ impl Task {
             return;
         }
         let at = self.position();
-        let view = View::new(&*self.store);
+        let view = View::of_owner(&*self.store, &self.met_damage);
         for (key, _) in changes {
             self.running.waiters.changed(key, &view, at);
         }

@@ -89,6 +89,7 @@ impl Task {
         shutdown: &CancellationToken,
     ) -> Result<(), TaskError> {
         loop {
+            self.trust_store()?;
             if self.running.activity.is_none() {
                 self.start_snapshot()?;
                 self.start_commit()?;
@@ -124,7 +125,7 @@ impl Task {
                 },
                 made = ready(&mut making.job) => {
                     making.job = None;
-                    self.made(made);
+                    self.made(made)?;
                 }
                 () = ready(&mut making.trim) => making.trim = None,
                 () = slept(&mut running.sleep) => running.sleep = None,

@@ -139,7 +139,7 @@ impl Task {
         let at = self.position();
         let limit = self.config.waits_max;
         for ask in asks {
-            let view = crate::view::View::new(&*self.store);
+            let view = crate::view::View::of_owner(&*self.store, &self.met_damage);
             match ask {
                 Ask::Read { bound: Some(bound), run } if bound.offset > at.offset => run(Err(CallError::NotUpToBound)),
                 Ask::Read { run, .. } => run(Ok((&view, at))),

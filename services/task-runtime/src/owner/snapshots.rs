@@ -56,8 +56,8 @@ impl Task {
         grown && records > 0 && self.next_offset >= self.making.not_before
     }
 
-    /// A snapshot is complete, or could not be made.
-    pub(super) fn made(&mut self, made: Result<Announced, WriteError>) {
+    /// A snapshot is complete, or could not be made. Rows that cannot be read could not be read for the next one either.
+    pub(super) fn made(&mut self, made: Result<Announced, WriteError>) -> Result<(), TaskError> {
         match made {
             Ok(announced) => {
                 let Announced { offset, rows, bytes, .. } = announced;
@@ -65,12 +65,14 @@ impl Task {
                 self.metrics.snapshot(bytes);
                 self.making.announce = Some(announced);
             }
+            Err(WriteError::Store(error)) if error.is_damage() => return Err(TaskError::Corrupted(error)),
             Err(error) => {
                 let source = std::error::Error::source(&error).map(ToString::to_string);
                 tracing::warn!(task = %self.name, %error, source, "no snapshot could be made");
                 self.making.not_before = self.next_offset + self.config.snapshot_after_records / 10 + 1;
             }
         }
+        Ok(())
     }
 
     /// Removes what two snapshots that count have made superfluous.

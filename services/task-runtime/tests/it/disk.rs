@@ -3,16 +3,24 @@
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use state_store::{Change, Error, MemoryStore, Pair, Rows, Store};
+use state_store::{Change, Error, MemoryStore, Opened, Pair, Rows, Store};
 use task_runtime::Disks;
 
 #[derive(Clone, Default)]
-pub(crate) struct Disk(Arc<Mutex<MemoryStore>>);
+pub(crate) struct Disk(Arc<Mutex<MemoryStore>>, Marred);
+
+/// The key of the service's row that cannot be read.
+type Marred = Arc<Mutex<Option<&'static str>>>;
 
 impl Disk {
     /// The disk as it is now, to be brought back later.
     pub(crate) fn copy(&self) -> Self {
-        Self(Arc::new(Mutex::new(self.0.lock().unwrap().clone())))
+        Self(Arc::new(Mutex::new(self.0.lock().unwrap().clone())), Arc::default())
+    }
+
+    /// The block of a row does not match its checksum any more.
+    pub(crate) fn mar(&self, key: &'static str) {
+        *self.1.lock().unwrap() = Some(key);
     }
 
     pub(crate) fn digest(&self) -> u128 {
@@ -26,20 +34,27 @@ impl Disk {
 }
 
 impl Disks for Disk {
-    fn open(&self, _: &str) -> Box<dyn Store> {
-        Box::new(OnDisk(self.0.clone(), self.0.lock().unwrap().checkpoint().map(Bytes::copy_from_slice)))
+    fn open(&self, _: &str) -> (Box<dyn Store>, Opened) {
+        let checkpoint = self.0.lock().unwrap().checkpoint().map(Bytes::copy_from_slice);
+        let how = if checkpoint.is_some() { Opened::Resumed } else { Opened::Fresh };
+        (Box::new(OnDisk(self.0.clone(), checkpoint, self.1.clone())), how)
     }
 
     fn wipe(&self, _: &str) {
         *self.0.lock().unwrap() = MemoryStore::default();
+        *self.1.lock().unwrap() = None;
     }
 }
 
 /// The store of a life, and the checkpoint that it has seen last.
-struct OnDisk(Arc<Mutex<MemoryStore>>, Option<Bytes>);
+struct OnDisk(Arc<Mutex<MemoryStore>>, Option<Bytes>, Marred);
 
 impl Store for OnDisk {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Error> {
+        if self.2.lock().unwrap().is_some_and(|marred| key[1..] == *marred.as_bytes()) {
+            let detail = "a block does not match its checksum".to_owned();
+            return Err(Error::Damaged { task: "notebook/0".to_owned(), detail });
+        }
         self.0.lock().unwrap().get(key)
     }
 
@@ -71,7 +86,8 @@ impl Store for OnDisk {
     }
 
     fn rows(&self) -> Result<Box<dyn Rows>, Error> {
-        self.0.lock().unwrap().rows()
+        let rows = self.0.lock().unwrap().rows()?;
+        Ok(Box::new(RowsOnDisk(rows, self.2.clone())))
     }
 
     fn digest(&self) -> Result<u128, Error> {
@@ -94,5 +110,18 @@ impl Store for OnDisk {
 
     fn close(self: Box<Self>) -> Result<(), Error> {
         Ok(())
+    }
+}
+
+/// Rows that are read at leisure.
+struct RowsOnDisk(Box<dyn Rows>, Marred);
+
+impl Rows for RowsOnDisk {
+    fn next_rows(&mut self, bytes: usize) -> Result<Vec<Pair>, Error> {
+        if self.1.lock().unwrap().is_some() {
+            let detail = "a block does not match its checksum".to_owned();
+            return Err(Error::Damaged { task: "notebook/0".to_owned(), detail });
+        }
+        self.0.next_rows(bytes)
     }
 }

@@ -21,10 +21,12 @@ mod topology;
 mod trace;
 mod world;
 
+use std::convert::Infallible;
 use std::rc::Rc;
 
-use task_runtime::Role;
+use futures::future::LocalBoxFuture;
 use task_runtime::changelog::Body;
+use task_runtime::{Handle, Role};
 use tokio::task::JoinHandle;
 
 pub use campaign::campaign;
@@ -52,6 +54,16 @@ pub trait Scenario: Sized + Send + 'static {
 
     /// Starts everybody who calls the mesh. The seed is over when all of them have ended.
     fn callers(world: &Rc<World<Self>>, dice: &mut Dice) -> Vec<JoinHandle<()>>;
+
+    /// What else a process runs for a task as long as it runs the task: it is frozen and killed with it.
+    fn beside(
+        _world: &Rc<World<Self>>,
+        _task: TaskKey,
+        _process: usize,
+        _handle: &Handle,
+    ) -> Option<LocalBoxFuture<'static, Infallible>> {
+        None
+    }
 
     /// A commit counts; `reading` is the state of its task behind it.
     ///

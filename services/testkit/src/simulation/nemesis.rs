@@ -21,6 +21,7 @@ enum Blow {
     Rival,
     Handover,
     Outage,
+    Damage,
 }
 
 /// Does one thing after the other until the time is over.
@@ -62,6 +63,7 @@ fn draw<S: Scenario>(world: &World<S>, nemesis: Nemesis) -> Option<Blow> {
         (Blow::Rival, nemesis.rival),
         (Blow::Handover, nemesis.handover),
         (Blow::Outage, nemesis.outage),
+        (Blow::Damage, nemesis.damage),
     ];
     let sum: u64 = weights.iter().map(|(_, weight)| weight).sum();
     let mut number = world.dice(|dice| dice.below(sum));
@@ -112,6 +114,18 @@ fn strike<S: Scenario>(world: &Rc<World<S>>, blow: Blow) {
             let time = world.dice(|dice| dice.millis(20, 1_200));
             world.shared.cut_off(process, time);
         }
+        Blow::Damage => damage(world, process),
+    }
+}
+
+/// The disk of a process goes bad, at several places. Half of the times its power fails, too.
+fn damage<S: Scenario>(world: &Rc<World<S>>, process: usize) {
+    if world.dice(|dice| dice.permille(500)) {
+        world.crash(process);
+    }
+    for _ in 0..world.dice(|dice| dice.range(1, 4)) {
+        let task = any_task(world);
+        world.damage(task, process);
     }
 }
 

@@ -212,6 +212,11 @@ impl<S: Scenario> EventLog for Connection<S> {
     async fn fetch(&self, from: &[FetchFrom], limits: FetchLimits) -> Result<Vec<Fetched>, Error> {
         self.travel().await?;
         let mut found = self.shared.log.fetch(from, limits).await?;
+        for Fetched { partition, result } in &mut found {
+            if let Ok(batch) = result {
+                self.shared.as_on_disk(partition, batch);
+            }
+        }
         if self.shared.is_faulty() {
             // Brokers give less than was asked for as they like.
             for batch in found.iter_mut().filter_map(|fetched| fetched.result.as_mut().ok()) {

@@ -5,6 +5,8 @@
 //!   was deposed has no effect;
 //! - `I9 store-prefix`: a live store is at every write the state of a prefix of its changelog; `I9 standby` and `I9 rebuild`:
 //!   in the end a standby and a rebuilt store hold what the owner holds;
+//! - `I10 damage`: a store that was damaged is the state of a prefix at every write, too, so that it was found and rebuilt;
+//!   in the end whatever was damaged and not looked at since is opened, and holds what the owner holds;
 //! - `I15 watermark`, `positions`, `sequence`, `published`: no record is skipped or taken twice, nothing runs backwards.
 //!
 //! What a scenario demands besides, it says itself ([`Scenario::committed`]). Where the log itself loses what it has
@@ -269,12 +271,14 @@ impl<S: Scenario> Oracle<S> {
         !self.blind.contains(&task) && self.reading(task).is_readable()
     }
 
-    /// A live store wrote something; `digest` is over all rows but those of the runtime's own progress.
-    pub(super) fn applied(&mut self, task: TaskKey, digest: u128) {
+    /// A live store wrote something; `digest` is over all rows but those of the runtime's own progress. One that lies on a
+    /// disk that `was_damaged` must have been emptied before (I10).
+    pub(super) fn applied(&mut self, task: TaskKey, digest: u128, was_damaged: bool) {
         // An owner under which the log was cut may apply what was acknowledged just before.
         if self.cut_at.contains_key(&task) || self.reading(task).is_prefix(digest) {
             return;
         }
-        self.check(fail("I9 store-prefix", format!("the store of {task:?} is no prefix of its changelog")));
+        let law = if was_damaged { "I10 damage" } else { "I9 store-prefix" };
+        self.check(fail(law, format!("the store of {task:?} is no prefix of its changelog")));
     }
 }

@@ -43,6 +43,8 @@ pub struct Nemesis {
     pub handover: u64,
     /// A process does not reach the log for a while.
     pub outage: u64,
+    /// The disk of a process alters or loses what it holds, also while it is in use.
+    pub damage: u64,
     /// Longest time between two of these.
     pub gap_ms: u64,
 }
@@ -81,6 +83,10 @@ pub struct Profile {
     pub loss: Loss,
     /// Whether requests are forgotten while the run lasts.
     pub forgetful: bool,
+    /// Whether records of snapshots are damaged in the log, of one snapshot of each task at the most.
+    pub damaged_snapshots: bool,
+    /// A planted bug: nobody compares what a store holds with what was written.
+    pub trusts_damaged_disks: bool,
     /// How far the clock of a process may be from the right time, in milliseconds.
     pub skew_max_ms: u64,
     /// Whether tasks are given roles while they run, with standbys; otherwise each life is an owner's.
@@ -109,6 +115,8 @@ impl Profile {
             nemesis: Nemesis::draw(dice),
             loss,
             forgetful,
+            damaged_snapshots: dice.permille(500),
+            trusts_damaged_disks: false,
             skew_max_ms: dice.pick(&[0, 10, 1_500]),
             managed: dice.permille(500),
             config: config(dice, forgetful, shortcut),
@@ -173,6 +181,7 @@ impl Nemesis {
             rival: weight(dice),
             handover: weight(dice),
             outage: weight(dice),
+            damage: weight(dice),
             gap_ms: dice.pick(&[60, 200, 600]),
         }
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use event_log::{Error, EventLog, MemoryLog, Offset, Record, TopicPartition};
+use event_log::{Error, EventLog, FetchedBatch, MemoryLog, Offset, Record, TopicPartition};
 use futures::FutureExt;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -38,6 +38,8 @@ pub struct Shared<S> {
     faulty: AtomicBool,
     trips: Mutex<BTreeMap<usize, Trip>>,
     cut_until: Mutex<BTreeMap<usize, Instant>>,
+    /// Where records of snapshots are not what was written, one of each partition at the most.
+    damaged_snapshots: Mutex<BTreeMap<TopicPartition, u64>>,
     to_crash: Mutex<Vec<usize>>,
     /// What was under way in the network when this moved is lost: the broker itself has crashed.
     broker_life: AtomicU64,
@@ -59,6 +61,7 @@ impl<S: Scenario> Shared<S> {
             faulty: AtomicBool::new(true),
             trips: Mutex::default(),
             cut_until: Mutex::default(),
+            damaged_snapshots: Mutex::default(),
             to_crash: Mutex::default(),
             broker_life: AtomicU64::new(0),
             crash_wanted: Notify::new(),
@@ -117,7 +120,35 @@ impl<S: Scenario> Shared<S> {
         let base = self.log.append(partition, records).now_or_never().expect("a log in memory answers at once")?;
         self.note(format_args!("{partition}@{base} +{}", seen.len()));
         self.oracle(|oracle| oracle.landed(partition, base.0, &seen));
+        self.damage_snapshot(partition, base);
         Ok(base)
+    }
+
+    /// A record of a snapshot may not be on the disk as it was acknowledged. Two snapshots are kept of each task, so that one
+    /// may be lost.
+    fn damage_snapshot(&self, partition: &TopicPartition, at: Offset) {
+        if !self.profile.damaged_snapshots || !self.is_faulty() || !self.topology.is_of_snapshots(&partition.topic) {
+            return;
+        }
+        let mut damaged = lock(&self.damaged_snapshots);
+        if !damaged.contains_key(partition) && self.dice(|dice| dice.permille(150)) {
+            self.note(format_args!("{partition}@{at} is damaged"));
+            self.count("snapshot: a record damaged");
+            damaged.insert(partition.clone(), at.0);
+        }
+    }
+
+    /// What a reader is given: one bit of a record that is damaged is another.
+    pub(super) fn as_on_disk(&self, partition: &TopicPartition, batch: &mut FetchedBatch) {
+        let Some(at) = lock(&self.damaged_snapshots).get(partition).copied() else { return };
+        for stored in batch.records.iter_mut().filter(|stored| stored.offset.0 == at) {
+            let mut bytes = stored.record.value.take().unwrap_or_default().to_vec();
+            if let Some(byte) = bytes.last_mut() {
+                *byte ^= 1 << (at % 8);
+            }
+            stored.record.value = Some(bytes.into());
+            self.count("snapshot: a damaged record read");
+        }
     }
 
     /// Loses everything from `from` on, and what is under way.

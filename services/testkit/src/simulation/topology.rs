@@ -1,6 +1,6 @@
 //! The services of a simulation: who is called what, who writes which changelog, who reads which topic.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use event_log::{TopicName, TopicPartition};
 use task_runtime::Definition;
@@ -18,6 +18,7 @@ pub struct Topology {
     /// Index of the service that callers ask most: what hits it is seen by somebody.
     pub asked: usize,
     changelogs: BTreeMap<TopicName, usize>,
+    snapshots: BTreeSet<TopicName>,
     readers: BTreeMap<TopicName, Vec<usize>>,
 }
 
@@ -32,7 +33,8 @@ impl Topology {
                 readers.entry(topic.clone()).or_default().push(service);
             }
         }
-        Self { changelogs: changelogs.collect(), readers, definitions, partitions, asked }
+        let snapshots = definitions.iter().map(Definition::snapshots).collect();
+        Self { changelogs: changelogs.collect(), snapshots, readers, definitions, partitions, asked }
     }
 
     /// All tasks, by service and partition.
@@ -63,6 +65,10 @@ impl Topology {
     /// The service whose changelog this is.
     pub(super) fn service_of_changelog(&self, topic: &TopicName) -> Option<usize> {
         self.changelogs.get(topic).copied()
+    }
+
+    pub(super) fn is_of_snapshots(&self, topic: &TopicName) -> bool {
+        self.snapshots.contains(topic)
     }
 
     /// The tasks that read a partition of a topic.

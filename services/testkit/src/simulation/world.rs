@@ -2,11 +2,13 @@
 //! decides between them is what is tested.
 
 use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use event_log::{EventLog, SharedLog};
+use futures::future::LocalBoxFuture;
 use task_runtime::{Assignment, Clock, Handle, Role, Roster, Start, Storage, TaskError, TaskStatus, simulated, topics};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -57,6 +59,16 @@ pub struct World<S> {
     given_up: RefCell<Vec<TaskKey>>,
     stops: Cell<u64>,
     ending: Cell<bool>,
+}
+
+/// A task, with what ends where it does.
+async fn beside<E>(task: impl Future<Output = E>, other: Option<LocalBoxFuture<'static, Infallible>>) -> E {
+    let Some(other) = other else { return task.await };
+    tokio::select! {
+        biased;
+        end = task => end,
+        never = other => match never {},
+    }
 }
 
 impl Running {
@@ -129,6 +141,11 @@ impl<S: Scenario> World<S> {
         }
     }
 
+    /// No process starts it again by itself.
+    pub(super) fn assign_to_nobody(&self, task: TaskKey) {
+        self.assign(task, self.processes.len());
+    }
+
     pub(super) fn tasks_assigned_to(&self, process: usize) -> Vec<TaskKey> {
         self.assigned.borrow().iter().filter(|(_, at)| *at == process).map(|(task, _)| *task).collect()
     }
@@ -180,7 +197,7 @@ impl<S: Scenario> World<S> {
         let random = Box::new(move || numbers.next_u64());
         let (handle, roster, future) =
             simulated(&start, &self.shared.topology.definitions[task.0], task.1, shutdown.clone(), random);
-        let (life, grip) = Life::new(future);
+        let (life, grip) = Life::new(beside(future, S::beside(self, task, process, &handle)));
         if at.frozen.get() {
             grip.freeze();
         }
@@ -308,6 +325,20 @@ impl<S: Scenario> World<S> {
         if process < self.shared.profile.processes {
             self.keep_warm(process);
         }
+    }
+
+    /// Damages the store that a process has of a task. Returns whether it has one.
+    pub(super) fn damage(&self, task: TaskKey, process: usize) -> bool {
+        let is_open = self.processes[process].up.get() && self.life_at(task, process).is_some();
+        // A store that is not ahead of this log, or the log would seem to have lost something.
+        let end = |task| self.shared.oracle(|oracle| oracle.reading(task).end());
+        let tasks = self.shared.topology.tasks();
+        let donors: Vec<_> = tasks.filter(|other| *other != task && end(*other) <= end(task)).collect();
+        let disks = &self.processes[process].disks;
+        self.dice(|dice| {
+            let donor = donors.get(dice.index(donors.len())).and_then(|donor| disks.copy(&self.name(*donor)));
+            disks.damage(&self.name(task), is_open, donor.as_ref(), dice)
+        })
     }
 
     /// Nothing in the process moves until it is thawed.
