@@ -7,33 +7,22 @@
 //!         |___________________________________________/  coordinator moved or gone
 //! ```
 
-use std::collections::BTreeMap;
+mod advice;
+mod joining;
+
 use std::time::Duration;
 
-use bytes::Bytes;
 use kafka_log::wire::{Connection, Error, ResponseError};
-use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use kafka_protocol::messages::leave_group_request::MemberIdentity;
-use kafka_protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
-use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
-use kafka_protocol::messages::{
-    DescribeGroupsRequest, GroupId, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
-    OffsetCommitRequest, SyncGroupRequest, TopicName,
-};
+use kafka_protocol::messages::{GroupId, HeartbeatRequest, LeaveGroupRequest};
 use kafka_protocol::protocol::{Request, StrBytes};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::wire::text;
-use super::{Group, GroupError, coordinator, leader, wire};
-use crate::{Member, Members, Role, Suggestion};
+use super::{Group, GroupError, coordinator, leader};
+use crate::Member;
 
-/// The only kind of group whose members and assignments the usual tools decode.
-const PROTOCOL_TYPE: &str = "consumer";
-/// Name of our assignor.
-const ASSIGNOR: &str = "ordermesh";
-/// How long the other members of a rebalance are waited for: longer than a session, after which the dead are given up.
-const REBALANCE_MAX: Duration = Duration::from_secs(10);
 /// Pause after a failure; it grows to the second.
 const PAUSE: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -130,90 +119,6 @@ impl Session {
         }
     }
 
-    /// Becomes a member of the next generation and takes its placement.
-    async fn join(&mut self, connection: &mut Connection, member: &Member) -> Result<Seat, Interrupted> {
-        let config = &self.group.config;
-        let metadata = wire::subscription(member, &config.changelogs);
-        let request = JoinGroupRequest::default()
-            .with_group_id(self.group_id())
-            .with_session_timeout_ms(millis(config.session))
-            .with_rebalance_timeout_ms(millis(REBALANCE_MAX))
-            .with_member_id(self.member_id.clone())
-            .with_group_instance_id(self.instance_id())
-            .with_protocol_type(text(PROTOCOL_TYPE))
-            .with_protocols(vec![
-                JoinGroupRequestProtocol::default().with_name(text(ASSIGNOR)).with_metadata(metadata),
-            ]);
-        let joined = self.call_within(connection, &request, 5..=9, REBALANCE_MAX + config.request_timeout).await?;
-        if joined.error_code == ResponseError::MemberIdRequired.code() {
-            self.member_id = joined.member_id;
-            return Err(Interrupted::Rebalance);
-        }
-        self.check(connection, joined.error_code)?;
-        self.member_id = joined.member_id.clone();
-        let is_leader = joined.leader == joined.member_id;
-        let assignments = match is_leader && !joined.skip_assignment {
-            true => self.assign(&joined).await,
-            false => Vec::new(),
-        };
-        let mut request = SyncGroupRequest::default()
-            .with_group_id(self.group_id())
-            .with_generation_id(joined.generation_id)
-            .with_member_id(self.member_id.clone())
-            .with_group_instance_id(self.instance_id())
-            .with_assignments(assignments);
-        if connection.version::<SyncGroupRequest>(3..=5).map_err(Interrupted::Lost)? >= 5 {
-            request = request.with_protocol_type(Some(text(PROTOCOL_TYPE))).with_protocol_name(Some(text(ASSIGNOR)));
-        }
-        let synced =
-            self.call_within(connection, &request, 3..=5, REBALANCE_MAX + self.group.config.request_timeout).await?;
-        self.check(connection, synced.error_code)?;
-        self.take(joined.generation_id, &synced.assignment);
-        Ok(Seat { generation: joined.generation_id, is_leader })
-    }
-
-    /// Computes the placement and writes it down for every member.
-    async fn assign(&self, joined: &JoinGroupResponse) -> Vec<SyncGroupRequestAssignment> {
-        let config = &self.group.config;
-        let mut members = Members::new();
-        let mut seats = Vec::new();
-        for seat in &joined.members {
-            let Some(instance) = &seat.group_instance_id else { continue };
-            match wire::member(&seat.metadata) {
-                Some(member) => {
-                    members.insert(instance.as_str().into(), member);
-                    seats.push((instance.clone(), seat.member_id.clone()));
-                }
-                None => tracing::warn!(instance = %instance.as_str(), "a member of another kind gets no tasks"),
-            }
-        }
-        // So that the exchange talks to all of them, and they can say what they own.
-        self.group.suggestion.send_modify(|suggestion| suggestion.members = members.clone());
-        leader::hear_all(&members, &self.group.exchange).await;
-        let last = self.group.suggestion.borrow().placement.clone();
-        let placement = leader::place(config.assignor, config.partitions, &members, &last, &self.group.exchange);
-        tracing::info!(generation = joined.generation_id, members = members.len(), "tasks are placed");
-        let assignment = |(instance, member_id): (StrBytes, StrBytes)| {
-            let assignment = wire::assignment(instance.as_str(), &members, &placement, &config.changelogs);
-            SyncGroupRequestAssignment::default().with_member_id(member_id).with_assignment(assignment)
-        };
-        seats.into_iter().map(assignment).collect()
-    }
-
-    fn take(&self, generation: i32, assignment: &Bytes) {
-        let Some((members, placement)) = wire::placement(assignment) else {
-            tracing::warn!(generation, "the leader has assigned nothing that can be read");
-            return;
-        };
-        let generation = u64::try_from(generation).unwrap_or(0);
-        let suggestion = Suggestion { generation, members, placement };
-        self.group.suggestion.send_if_modified(|now| {
-            let is_new = *now != suggestion;
-            *now = suggestion;
-            is_new
-        });
-    }
-
     /// Stays in the group as long as its generation lasts.
     async fn sit(
         &mut self,
@@ -258,78 +163,6 @@ impl Session {
             .with_group_instance_id(self.instance_id());
         let answer = self.call(connection, &request, 3..=4).await?;
         self.check(connection, answer.error_code)
-    }
-
-    /// Commits how far this instance has applied the changelogs of the tasks that it owns.
-    async fn commit(&self, connection: &mut Connection, seat: &Seat) -> Result<(), Interrupted> {
-        let mut topics: BTreeMap<&str, Vec<OffsetCommitRequestPartition>> = BTreeMap::new();
-        let owned = self.group.exchange.look(|peers, now| {
-            let mut reports = peers.reports(now);
-            let own = reports.find(|(report, _)| report.instance == self.group.me);
-            own.map(|(report, _)| report.tasks.clone()).unwrap_or_default()
-        });
-        for (task, told) in owned.into_iter().filter(|(_, told)| told.role == Role::Active) {
-            let Some(topic) = self.group.config.changelogs.get(&task.service) else { continue };
-            let (Ok(index), Ok(offset)) = (i32::try_from(task.partition), i64::try_from(told.applied)) else {
-                continue;
-            };
-            let partition = OffsetCommitRequestPartition::default()
-                .with_partition_index(index)
-                .with_committed_offset(offset)
-                .with_committed_metadata(Some(StrBytes::default()));
-            topics.entry(topic).or_default().push(partition);
-        }
-        if topics.is_empty() {
-            return Ok(());
-        }
-        let topics = topics.into_iter().map(|(topic, partitions)| {
-            OffsetCommitRequestTopic::default().with_name(TopicName(text(topic))).with_partitions(partitions)
-        });
-        let request = OffsetCommitRequest::default()
-            .with_group_id(self.group_id())
-            .with_generation_id_or_member_epoch(seat.generation)
-            .with_member_id(self.member_id.clone())
-            .with_group_instance_id(self.instance_id())
-            .with_topics(topics.collect());
-        let answer = self.call(connection, &request, 7..=9).await?;
-        let codes =
-            answer.topics.iter().flat_map(|topic| topic.partitions.iter().map(|partition| partition.error_code));
-        for code in codes {
-            // It is advice: the heartbeat finds out what is to be done.
-            if code != 0 && code != ResponseError::RebalanceInProgress.code() {
-                tracing::debug!(code, "offsets are not committed");
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// A member that starts again at another address tells nobody but the coordinator.
-    async fn read_addresses(&self, connection: &mut Connection) -> Result<(), Interrupted> {
-        let request = DescribeGroupsRequest::default().with_groups(vec![self.group_id()]);
-        let answer = self.call(connection, &request, 0..=5).await?;
-        let Some(group) = answer.groups.into_iter().find(|group| group.error_code == 0) else { return Ok(()) };
-        // While members are joining, the coordinator shows none or old ones.
-        if group.group_state.as_str() != "Stable" {
-            return Ok(());
-        }
-        let is_member = self.group.member.is_some();
-        let described = group.members.iter().filter_map(|seat| {
-            Some((seat.group_instance_id.as_ref()?.as_str().into(), wire::member(&seat.member_metadata)?))
-        });
-        let described: Members = described.collect();
-        self.group.suggestion.send_if_modified(|suggestion| {
-            let mut members = suggestion.members.clone();
-            if !is_member {
-                members = described;
-            } else {
-                members.extend(described.into_iter().filter(|(id, _)| suggestion.members.contains_key(id)));
-            }
-            let has_changed = members != suggestion.members;
-            suggestion.members = members;
-            has_changed
-        });
-        Ok(())
     }
 
     /// Only looks who is there.
