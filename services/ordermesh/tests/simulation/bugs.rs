@@ -10,9 +10,24 @@
 //! - `keep-credit`: an order that ended keeps its credit.
 //! - `forget-decision`: some decisions of validation are overlooked.
 //! - `enrich-again`: a payment sends the enriched order again.
+//! - `number-again`: a chapter is given the number of one that was removed.
+//! - `forget-outcome`: what became of some commands is not remembered.
+//! - `new-message-id`: an e-mail that is tried again has another Message-ID.
+//! - `forget-sent`: that an e-mail was taken is noted as one more try that failed.
+//! - `mail-again`: an e-mail that was sent goes back into the outbox.
+//!
+//! Those of what a service stands on:
+//!
+//! - `answer-anew`: answers are forgotten after a second, so that a repeated request is a new one.
+//! - `trust-damaged-store`: nobody compares a store with what was written to it.
+//! - `trust-damaged-snapshot`: a snapshot is loaded as far as it can be read.
+//! - `skip-prev-hash`: whether a store is of this log is not asked.
 //!
 //! The others are wrong ways of the commit protocol that show in what callers see: an answer that does not count, a read of
 //! somebody who was deposed, an effect of somebody who was deposed, a receiver that leaves gaps.
+
+mod catalog;
+mod mails;
 
 use bytes::Bytes;
 use prost::Message;
@@ -33,6 +48,10 @@ pub(crate) enum Bug {
     Domain(Planted),
     /// In the commit protocol.
     Protocol(Shortcut),
+    /// In the disks of all processes.
+    TrustDamagedStore,
+    /// In how long the runtime remembers its answers.
+    AnswerAnew,
 }
 
 /// A bug of a service.
@@ -47,9 +66,14 @@ pub(crate) enum Planted {
     KeepCredit,
     ForgetDecision,
     EnrichAgain,
+    NumberAgain,
+    ForgetOutcome,
+    NewMessageId,
+    ForgetSent,
+    MailAgain,
 }
 
-pub(crate) const BUGS: [(&str, Bug); 13] = [
+pub(crate) const BUGS: [(&str, Bug); 22] = [
     ("release-unheld", Bug::Domain(Planted::ReleaseUnheld)),
     ("reserve-unseen", Bug::Domain(Planted::ReserveUnseen)),
     ("ship-cancelled", Bug::Domain(Planted::ShipCancelled)),
@@ -59,6 +83,15 @@ pub(crate) const BUGS: [(&str, Bug); 13] = [
     ("keep-credit", Bug::Domain(Planted::KeepCredit)),
     ("forget-decision", Bug::Domain(Planted::ForgetDecision)),
     ("enrich-again", Bug::Domain(Planted::EnrichAgain)),
+    ("number-again", Bug::Domain(Planted::NumberAgain)),
+    ("forget-outcome", Bug::Domain(Planted::ForgetOutcome)),
+    ("new-message-id", Bug::Domain(Planted::NewMessageId)),
+    ("forget-sent", Bug::Domain(Planted::ForgetSent)),
+    ("mail-again", Bug::Domain(Planted::MailAgain)),
+    ("answer-anew", Bug::AnswerAnew),
+    ("trust-damaged-store", Bug::TrustDamagedStore),
+    ("trust-damaged-snapshot", Bug::Protocol(Shortcut::TrustDamagedSnapshots)),
+    ("skip-prev-hash", Bug::Protocol(Shortcut::SkipPrevHash)),
     ("reply-before-certify", Bug::Protocol(Shortcut::ReplyBeforeCertify)),
     ("unproven-strong-read", Bug::Protocol(Shortcut::UnprovenStrongRead)),
     ("trust-the-ack", Bug::Protocol(Shortcut::TrustTheAck)),
@@ -83,6 +116,11 @@ pub(crate) fn plant(definitions: Vec<Definition>, bug: Planted) -> Vec<Definitio
         (Planted::KeepCredit, customers::SERVICE) => keep_credit(definition),
         (Planted::ForgetDecision, orders::SERVICE) => forget_decision(definition),
         (Planted::EnrichAgain, notifications::SERVICE) => enrich_again(definition),
+        (Planted::NumberAgain, ::catalog::SERVICE) => catalog::number_again(definition),
+        (Planted::ForgetOutcome, ::catalog::SERVICE) => catalog::forget_outcome(definition),
+        (Planted::NewMessageId, notifications::SERVICE) => mails::new_message_id(definition),
+        (Planted::ForgetSent, notifications::SERVICE) => mails::forget_sent(definition),
+        (Planted::MailAgain, notifications::SERVICE) => mails::mail_again(definition),
         _ => definition,
     };
     definitions.into_iter().map(with).collect()

@@ -119,6 +119,7 @@ impl Desk {
         match (problem.code, &*problem.reason) {
             (Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted, _)
             | (_, "NOT_OWNER" | "NOT_UP_TO_BOUND") => Try::Unknown,
+            (Code::Aborted, "VERSION_CONFLICT") => Try::Refused(problem),
             (Code::AlreadyExists | Code::FailedPrecondition | Code::NotFound | Code::InvalidArgument, _) => {
                 Try::Refused(problem)
             }

@@ -15,6 +15,9 @@ pub(crate) const ACCOUNTS: Table = Table { service: payments::SERVICE, store: 1 
 pub(crate) const SHIPMENTS: Table = Table { service: shipping::SERVICE, store: 1 };
 pub(crate) const JOINS: Table = Table { service: notifications::SERVICE, store: 2 };
 pub(crate) const NOTIFICATIONS: Table = Table { service: notifications::SERVICE, store: 3 };
+pub(crate) const BOOKS: Table = Table { service: catalog::SERVICE, store: 2 };
+pub(crate) const SHELVES: Table = Table { service: catalog::SERVICE, store: 4 };
+pub(crate) const OUTCOMES: Table = Table { service: catalog::SERVICE, store: 5 };
 pub(crate) const LETTERS: Table = Table { service: dead_letters::SERVICE, store: 1 };
 
 /// One kind of rows of one service.

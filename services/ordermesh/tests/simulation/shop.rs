@@ -1,13 +1,15 @@
 //! The scenario: every service of the mesh, a shop with few products so that orders get into each other's way, and the laws
 //! that hold for it.
 
+use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::LocalBoxFuture;
 use ordermesh::Config;
 use task_runtime::changelog::Body;
-use task_runtime::{Role, Shortcut};
+use task_runtime::{Handle, Role, Shortcut};
 use testkit::simulation::{Dice, Losses, Oracle, Plan, Profile, Reading, Scenario, TaskKey, Topology, Verdict};
 use tokio::task::{JoinHandle, spawn_local};
 
@@ -15,7 +17,11 @@ use crate::bugs::{self, Bug};
 use crate::clients::Client;
 use crate::desk::Desk;
 use crate::history::{History, Seen};
-use crate::{keeper, laws, outside};
+use crate::librarian::Librarian;
+use crate::{keeper, laws, outside, postman};
+
+/// Callers of the catalog.
+const LIBRARIANS: u64 = 2;
 
 pub(crate) type World = testkit::simulation::World<Shop>;
 
@@ -56,7 +62,9 @@ impl Scenario for Shop {
         let mut profile = Profile::draw(dice, shortcut);
         // An answer is remembered for longer than a run lasts: a caller who insists is answered as the first time.
         profile.forgetful = false;
-        profile.config.request_memory = Duration::from_secs(24 * 3600);
+        let is_forgetful = matches!(bug, Some(Bug::AnswerAnew));
+        profile.config.request_memory = Duration::from_secs(if is_forgetful { 1 } else { 24 * 3600 });
+        profile.trusts_damaged_disks = matches!(bug, Some(Bug::TrustDamagedStore));
         // Smaller ones could not hold an order.
         profile.config.record_bytes_max = dice.pick(&[4_000, 900_000]);
         // Every record that has no effect is on the record as read, so that it can be seen when all are.
@@ -76,9 +84,22 @@ impl Scenario for Shop {
     fn callers(world: &Rc<World>, dice: &mut Dice) -> Vec<JoinHandle<()>> {
         let clients = 0..world.shared.profile.clients;
         let mut jobs: Vec<_> = clients.map(|id| spawn_local(Client::new(world, id, dice.fork()).run())).collect();
+        for id in 0..LIBRARIANS {
+            jobs.push(spawn_local(Librarian::new(world, id, dice.fork()).run()));
+        }
         jobs.push(spawn_local(keeper::run(Desk::new(world, dice.fork()))));
         jobs.push(spawn_local(outside::run(world.clone(), dice.fork())));
         jobs
+    }
+
+    fn beside(
+        world: &Rc<World>,
+        task: TaskKey,
+        process: usize,
+        handle: &Handle,
+    ) -> Option<LocalBoxFuture<'static, Infallible>> {
+        let is_mailing = world.shared.topology.definitions[task.0].service() == notifications::SERVICE;
+        is_mailing.then(|| postman::courier(world, task, process, handle))
     }
 
     fn committed(&mut self, task: TaskKey, _: &Reading, body: &Body, losses: Losses) -> Verdict {
@@ -89,10 +110,13 @@ impl Scenario for Shop {
         for (key, value) in &body.changes {
             laws::i3_reserved_is_within_stock(service, key, value.as_ref())?;
             laws::i5_credit_grows_within_its_limit(&mut self.seen, service, key, value.as_ref())?;
+            let (known, tries_max) = ((&self.history, &mut self.seen), self.config.notifications.tries_max);
+            laws::i2_mails_have_one_outcome(known, tries_max, service, key, value.as_ref())?;
         }
         for output in &body.outputs {
             laws::i2_effects_happen_once(&mut self.seen, service, output)?;
             laws::i12_transitions_are_legal(&mut self.seen, output)?;
+            laws::i12_numbers_are_given_once(&mut self.seen, output)?;
         }
         Ok(())
     }
@@ -100,18 +124,21 @@ impl Scenario for Shop {
     fn losing(&mut self, _: &Reading) {}
 
     fn unfinished(oracle: &Oracle<Self>, _: i64) -> Option<String> {
-        laws::unfinished(oracle)
+        laws::unfinished(oracle).or_else(|| laws::unsent(oracle))
     }
 
     fn settled(oracle: &Oracle<Self>) -> Verdict {
         laws::i1_acknowledged_orders_are_there(oracle)?;
         laws::i2_decided_orders_had_their_effects(oracle)?;
+        laws::i2_mails_were_taken(oracle)?;
+        laws::i2_outcomes_are_kept(oracle)?;
         laws::i4_every_order_is_over(oracle)?;
         laws::i5_stock_adds_up(oracle)?;
         laws::i5_money_adds_up(oracle)?;
         laws::i5_credit_adds_up(oracle)?;
         laws::i11_poison_is_with_the_dead_letters(oracle)?;
         laws::i12_told_ends_stay(oracle)?;
+        laws::shelves_agree_with_books(oracle)?;
         laws::views_agree(oracle)
     }
 }
@@ -122,6 +149,10 @@ fn config(dice: &mut Dice) -> Config {
     config.mesh.partitions = if dice.permille(500) { 1 } else { 2 };
     config.validation.timeout = Duration::from_secs(dice.pick(&[1, 4, 300]));
     config.manufacturing.items_per_second = dice.pick(&[0, 0, 5, 50]);
+    config.notifications.tries_max = dice.pick(&[2, 5, 1_000]);
+    config.notifications.retry_pause = dice.millis(20, 200);
+    config.notifications.retry_pause_max = dice.millis(200, 1_000);
+    config.notifications.sends_at_once_max = dice.pick(&[1, 2, 4]);
     config.validation.fraud_limit_major_units = dice.pick(&[400, 2_000]);
     config
 }
