@@ -40,6 +40,7 @@ mod snapshot;
 mod source;
 mod standby;
 mod status;
+mod storage;
 mod task;
 mod topics;
 mod tracer;
@@ -65,12 +66,15 @@ pub use planted::Shortcut;
 pub use role::{Assignment, Role};
 pub use roster::Roster;
 #[cfg(feature = "simulation")]
-pub use runtime::{Disks, simulated};
-pub use runtime::{Runtime, Start, Storage};
+pub use runtime::simulated;
+pub use runtime::{Runtime, Start};
 pub use schema::{Frame, SCHEMA_HEADER, Schema};
 pub use snapshot::Announced;
 pub use source::{SOURCE_HEADER, Source};
 pub use status::{InputPosition, RestoreProgress, TaskState, TaskStatus};
+#[cfg(feature = "simulation")]
+pub use storage::Disks;
+pub use storage::Storage;
 pub use topics::topics;
 pub use tracer::{NoTracer, SharedTracer, TRACE_HEADER, Tracer, Work};
 pub use verify::{Rebuilt, StateDigest, rebuild, stored};

@@ -16,12 +16,9 @@ use crate::role::Order;
 use crate::roster::{Entry, Roster};
 use crate::status::{Board, Changes};
 use crate::{
-    Assignment, Clock, Config, Definition, Handle, NoTracer, Role, SharedTracer, TaskState, TaskStatus, Tasks, topics,
+    Assignment, Clock, Config, Definition, Handle, NoTracer, Role, SharedTracer, Storage, TaskState, TaskStatus, Tasks,
+    topics,
 };
-
-#[cfg(feature = "simulation")]
-pub use crate::restore::Disks;
-pub use crate::restore::Storage;
 
 /// What a runtime is started with.
 #[derive(Debug, Clone)]
