@@ -227,10 +227,10 @@ impl Task {
                     self.certified(commit)?;
                 }
                 Read::Claimed => {
-                    self.certify_nothing();
                     self.next_offset = offset + 1;
                     self.last_counted = Some(offset);
                     self.board.read(&self.chain);
+                    self.certify_nothing();
                     return Err(TaskError::Fenced { epoch: self.chain.epoch });
                 }
                 Read::Partial => {
@@ -297,9 +297,14 @@ impl Task {
         Ok(())
     }
 
-    /// Another owner has come: what is in flight does not count, its callers learn that the outcome is not known here.
+    /// Another owner has come: what is in flight stands behind its claim, if at all, and never counts. So nothing has happened,
+    /// and the callers may go to that owner with it.
     fn certify_nothing(&mut self) {
-        self.running.in_flight = None;
+        let Some(commit) = self.running.in_flight.take() else { return };
+        let why = self.not_owner();
+        for (reply, _) in commit.replies {
+            let _ = reply.send(Err(why.clone()));
+        }
     }
 
     /// Answers that change nothing (remembered ones, refusals) come from state, so they are given like a strong read.

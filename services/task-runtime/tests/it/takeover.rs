@@ -27,7 +27,8 @@ async fn a_commit_behind_a_rivals_claim_is_neither_answered_nor_published() {
         log.before_next_append(CHANGELOG, move |log| {
             put(log, CHANGELOG, claim(incarnation, 2, 7));
         });
-        assert!(matches!(life.put("b", None).await, Err(CallError::Stopped { .. })));
+        // It never counts, so that the caller may go to the other owner with it.
+        assert!(matches!(life.put("b", None).await, Err(CallError::NotOwner { epoch: 2, .. })));
         assert!(matches!(life.error().await, TaskError::Fenced { epoch: 2 }));
         assert_eq!(reading(&log.memory, CHANGELOG).0.len(), 1);
         assert_eq!(sequences(&log, "told"), [1]);
@@ -48,7 +49,7 @@ async fn a_claim_between_the_parts_of_a_commit_leaves_nothing_of_it() {
         log.before_next_append(CHANGELOG, move |log| {
             put(log, CHANGELOG, claim(incarnation, 2, 7));
         });
-        assert!(matches!(life.put("b", None).await, Err(CallError::Stopped { .. })));
+        assert!(matches!(life.put("b", None).await, Err(CallError::NotOwner { epoch: 2, .. })));
         assert!(matches!(life.error().await, TaskError::Fenced { epoch: 2 }));
         assert!(all(&log.memory, CHANGELOG).len() > before + 2, "the commit was split");
         assert_eq!(reading(&log.memory, CHANGELOG).0.len(), 1);
