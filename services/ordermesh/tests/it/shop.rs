@@ -115,7 +115,7 @@ impl Shop {
             credit_limit: limit.map(euros),
             ..Default::default()
         };
-        let request = CreateCustomerRequest { customer: Some(customer), request_id: String::new() };
+        let request = CreateCustomerRequest { customer: Some(customer), request_id: format!("customer-{customer_id}") };
         let created = self.customers.clone().create_customer(timed(request)).await?.into_inner().customer.unwrap();
         self.known.lock().unwrap().insert(customer_id.to_owned());
         Ok(created)

@@ -24,7 +24,7 @@ async fn buy(cluster: &Cluster, shop: &Shop, product: &str) -> String {
         level: CustomerLevel::Gold.into(),
         ..Default::default()
     };
-    let request = CreateCustomerRequest { customer: Some(customer), request_id: String::new() };
+    let request = CreateCustomerRequest { customer: Some(customer), request_id: unique("r") };
     shop.customers.clone().create_customer(timed(request)).await.unwrap();
     shop.create_for_stranger(named(&order_id, order(&customer_id, &[(product, 1)])), &order_id).await.unwrap();
     pay(cluster.channel(GATEWAY), &order_id, "p-1", euros(1999), &order_id).await.unwrap();
