@@ -29,7 +29,7 @@ mod watcher;
 use std::process::ExitCode;
 
 /// Seeds without arguments.
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 40;
 
 fn main() -> ExitCode {
     testkit::simulation::campaign::<shop::Shop>(SEEDS)

@@ -18,10 +18,11 @@
 //! - `PromoteWithoutClaim`: a standby that has read everything begins to commit without a claim of its own. Its commits are
 //!   void for every reader, and the old owner goes on beside it.
 //! - `ReplyBeforeCertify`: the caller is told as soon as the commit is sent. If it never counts, the caller was told a lie.
+//! - `TrustDamagedSnapshots`: a snapshot is loaded as far as its parts can be read, and its rows are not added up.
 
 use task_runtime::Shortcut;
 
-pub(crate) const BUGS: [(&str, Shortcut); 10] = [
+pub(crate) const BUGS: [(&str, Shortcut); 11] = [
     ("TrustTheAck", Shortcut::TrustTheAck),
     ("LargestSeenWatermark", Shortcut::LargestSeenWatermark),
     ("PublishBeforeCertify", Shortcut::PublishBeforeCertify),
@@ -32,4 +33,5 @@ pub(crate) const BUGS: [(&str, Shortcut); 10] = [
     ("ReplyBeforeCertify", Shortcut::ReplyBeforeCertify),
     ("TrimTooFar", Shortcut::TrimTooFar),
     ("PromoteWithoutClaim", Shortcut::PromoteWithoutClaim),
+    ("TrustDamagedSnapshots", Shortcut::TrustDamagedSnapshots),
 ];

@@ -131,7 +131,7 @@ impl<S: Scenario> Shared<S> {
             return;
         }
         let mut damaged = lock(&self.damaged_snapshots);
-        if !damaged.contains_key(partition) && self.dice(|dice| dice.permille(150)) {
+        if !damaged.contains_key(partition) && self.dice(|dice| dice.permille(300)) {
             self.note(format_args!("{partition}@{at} is damaged"));
             self.count("snapshot: a record damaged");
             damaged.insert(partition.clone(), at.0);
