@@ -283,15 +283,15 @@ impl Instance {
     /// Drains: tells the health service, hands its tasks over, lets calls end, finishes what is in flight, closes the log.
     pub async fn stop(self) -> Stopped {
         self.readiness.close().await;
-        self.seat.hand_over(&self.runtime.roster()).await;
-        self.shutdown.cancel();
-        let connections_cut = self.server.await.map_or(0, |drained| drained.connections_cut);
-        // While tasks still take what came of the e-mails that are on their way.
+        // While the tasks are still here to take what came of the e-mails that are on their way: the next owner would send them again.
         self.courier_stop.cancel();
         let mut courier = self.courier;
         if tokio::time::timeout(COURIER_STOP, &mut courier).await.is_err() {
             courier.abort();
         }
+        self.seat.hand_over(&self.runtime.roster()).await;
+        self.shutdown.cancel();
+        let connections_cut = self.server.await.map_or(0, |drained| drained.connections_cut);
         let tasks_finished = self.runtime.stop(TASKS_STOP).await;
         self.seat.leave().await;
         self.registering.ended().await;
