@@ -2,12 +2,14 @@
 # Measures the whole mesh in one process on this machine, driver beside it, and writes all figures into one file:
 # latency at fixed rates, the most orders a second, processor time, memory, fsyncs, and restarts with many orders.
 #
-#   loadtest/bench.sh [--quick] [PART...]     parts: os group restart kafka (the first three when none is named)
+#   loadtest/bench.sh [--quick] [PART...]     parts: os group restart watch kafka (the first three when none is named)
 #
 #   os       acknowledged = handed to the operating system: 200/s, 1,000/s, closed loop; idle before and after
 #   group    acknowledged = fsynced: the same, with the counters of records, bytes and fsyncs
 #   restart  kill -9 with ORDERS orders in state, then the time until orders are validated again,
 #            with the local stores and without them
+#   watch    1,000 watches, each of one order, of one customer or of all orders: memory of each, idle, and 50/s without
+#            and with them
 #   kafka    on a real Kafka of one node (tools/kafka.sh), with one instance and with three: 50, 200, 500 and 1,000/s,
 #            closed loop; what the broker costs beside the mesh; idle. A young broker is slow: it warms up first
 #
@@ -18,13 +20,13 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-seconds=60 warmup=20s closed=30s idle=30s warm=3m orders=${ORDERS:-1000000}
+seconds=60 warmup=20s closed=30s idle=30s warm=3m orders=${ORDERS:-1000000} watchers=1000
 commit=$(git rev-parse --short=10 HEAD 2>/dev/null || echo unknown)
 [ -z "$(git status --porcelain --untracked-files=no 2>/dev/null)" ] || commit+=-dirty
 result=${RESULT:-loadtest/results/$(date -u +%F)-$commit.json}
 if [ "${1:-}" = --quick ]; then
   shift
-  seconds=5 warmup=2s closed=5s idle=3s warm=5s orders=${ORDERS:-5000} result=${RESULT:-}
+  seconds=5 warmup=2s closed=5s idle=3s warm=5s orders=${ORDERS:-5000} watchers=50 result=${RESULT:-}
 fi
 parts=("$@")
 [ $# -gt 0 ] || parts=(os group restart)
@@ -121,6 +123,18 @@ part_restart() {
   stop TERM
 }
 
+part_watch() {
+  local of
+  for of in order customer all; do
+    # A process of its own for each: memory that one has given back stays with its process.
+    start "watch-$of" --sync os
+    setup
+    tool watch "watch" --addr "$address" --pid "$server" --watchers "$watchers" --of "$of" --rate 50 \
+      --duration "${seconds}s" --warmup 5s --idle "$idle"
+    stop TERM
+  done
+}
+
 serve() { # serve N: instance N of a mesh on Kafka; the first one is the gateway
   local n=$1
   target/release/ordermesh serve --brokers "$brokers" --instance "bench-$n" --data "$work/instance-$n" --partitions 8 \
@@ -166,7 +180,7 @@ part_kafka() {
 }
 
 for part in "${parts[@]}"; do
-  case $part in os | group | restart | kafka) ;; *) die "$part: not one of os group restart kafka" ;; esac
+  case $part in os | group | restart | watch | kafka) ;; *) die "$part: not one of os group restart watch kafka" ;; esac
 done
 read -r load _ </proc/loadavg
 awk -v load="$load" 'BEGIN { exit load < 0.5 }' && echo "bench.sh: the machine is busy (load $load): these are no figures" >&2

@@ -19,3 +19,4 @@ pub mod scrape;
 pub mod setup;
 pub mod summary;
 pub mod tally;
+pub mod watch;

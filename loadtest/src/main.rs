@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
-use loadtest::{campaign, disk, first, idle, run, setup, summary};
+use loadtest::{campaign, disk, first, idle, run, setup, summary, watch};
 
 /// The driver shares the machine with what it measures: it must be cheap.
 #[global_allocator]
@@ -25,6 +25,8 @@ enum Command {
     Setup(setup::Settings),
     /// Measures processor time and memory of a process that nobody asks for anything.
     Idle(idle::Settings),
+    /// Measures what watches cost: their memory, and what they take from orders that come in meanwhile.
+    Watch(watch::Settings),
     /// Tries orders until one is VALIDATED, for the time that a start or a takeover takes.
     First(first::Settings),
     /// Measures what one append with fsync costs in a folder, beside which a durable log must be judged.
@@ -50,6 +52,7 @@ fn main() -> anyhow::Result<()> {
         Command::Run(settings) => run::command(&settings),
         Command::Setup(settings) => setup::command(&settings),
         Command::Idle(settings) => idle::command(&settings),
+        Command::Watch(settings) => watch::command(&settings),
         Command::First(settings) => first::command(&settings),
         Command::Disk(settings) => disk::command(&settings),
         Command::Campaign { command } => campaign::command(&command),

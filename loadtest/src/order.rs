@@ -162,11 +162,16 @@ fn draw(plan: &Plan, number: u64) -> Order {
         unit_price: Some(Money { currency_code: "EUR".to_owned(), minor_units: UNIT_PRICE_MINOR }),
     });
     Order {
-        order_id: format!("{}-{number:010}", plan.prefix),
+        order_id: order_id(&plan.prefix, number),
         customer_id: customer_id(customer),
         lines: lines.collect(),
         ..Order::default()
     }
+}
+
+/// Key of an order of a run.
+pub(crate) fn order_id(prefix: &str, number: u64) -> String {
+    format!("{prefix}-{number:010}")
 }
 
 /// Key of a product that [`crate::setup`] creates.

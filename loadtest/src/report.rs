@@ -40,6 +40,8 @@ pub enum Figures {
     First(First),
     /// Of `disk`.
     Disk(Disk),
+    /// Of `watch`.
+    Watch(Box<Watch>),
 }
 
 /// A run of orders.
@@ -128,6 +130,33 @@ pub struct Disk {
     pub append_bytes: usize,
     /// One append with its fdatasync.
     pub fsync_ms: Quantiles,
+}
+
+/// What watches cost.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Watch {
+    /// All settings, as given.
+    pub settings: serde_json::Value,
+    /// How many watched.
+    pub watchers: u64,
+    /// Memory of the mesh behind the load without watches.
+    pub rss_bytes_before: u64,
+    /// Memory when all watches were open and nothing happened.
+    pub rss_bytes_open: u64,
+    /// Memory behind the load with watches.
+    pub rss_bytes_loaded: u64,
+    /// What an open watch added to the memory.
+    pub rss_bytes_per_watcher: f64,
+    /// Processor time as a share of one core, with all watches open and no order coming.
+    pub idle_cpu_percent: f64,
+    /// Changes that all watches together were told under the load, its warm-up included.
+    pub changes: u64,
+    /// Watches that ended before they were told to, and why.
+    pub ended: BTreeMap<String, u64>,
+    /// The load without watches.
+    pub without: Run,
+    /// The same load with them.
+    pub with: Run,
 }
 
 /// To the sixth digit: more would be noise, and would not survive a JSON file exactly.

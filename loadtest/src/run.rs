@@ -114,7 +114,7 @@ pub enum Mode {
 }
 
 impl Settings {
-    fn plan(&self) -> Plan {
+    pub(crate) fn plan(&self) -> Plan {
         Plan {
             wait: self.wait,
             timeout: self.timeout,
@@ -126,7 +126,7 @@ impl Settings {
         }
     }
 
-    fn check(&self) -> anyhow::Result<()> {
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
         ensure!(self.rate.is_finite() && self.rate > 0.0, "--rate must be above 0");
         ensure!(self.in_flight > 0 && self.in_flight_max > 0, "orders in flight must be above 0");
         ensure!(

@@ -43,6 +43,11 @@ pub fn tables(reports: &[Report]) -> String {
     );
     table(&mut text, "start|orders tried|first created ms|first validated ms|all validated ms", &rows(first_row));
     table(&mut text, "idle|seconds|CPU, % of a core|RSS MiB (peak)", &rows(idle_row));
+    table(
+        &mut text,
+        "watches|how many, of|RSS MiB before, open, behind load|KiB each|idle CPU, % of a core|load|changes told|validated p50 / p99 ms without|with|CPU-s/1,000 without|with|ended",
+        &rows(watch_row),
+    );
     table(&mut text, "disk|bytes|append + fdatasync p50 ms|p99|max", &rows(disk_row));
     text
 }
@@ -140,6 +145,32 @@ fn idle_row(report: &Report) -> Option<String> {
     let Figures::Idle(idle) = &report.figures else { return None };
     let memory = rss(idle.rss_bytes, idle.rss_peak_bytes);
     Some(format!("{} | {:.0} | {:.2} | {memory}", report.label, idle.seconds, idle.cpu_percent))
+}
+
+fn watch_row(report: &Report) -> Option<String> {
+    let Figures::Watch(watch) = &report.figures else { return None };
+    let mebibytes = |bytes: u64| gibibytes(bytes) * 1024.0;
+    let latency = |run: &Run| format!("{:.1} / {:.1}", run.validated_ms.p50, run.validated_ms.p99);
+    let cpu =
+        |run: &Run| run.server.as_ref().map_or("-".to_owned(), |server| format!("{:.2}", server.cpu_seconds_per_1000));
+    let of = watch.settings.get("of").and_then(serde_json::Value::as_str).unwrap_or_default();
+    Some(format!(
+        "{} | {}, {of} | {:.0}, {:.0}, {:.0} | {:.1} | {:.2} | {} | {} | {} | {} | {} | {} | {}",
+        report.label,
+        watch.watchers,
+        mebibytes(watch.rss_bytes_before),
+        mebibytes(watch.rss_bytes_open),
+        mebibytes(watch.rss_bytes_loaded),
+        watch.rss_bytes_per_watcher / 1024.0,
+        watch.idle_cpu_percent,
+        load(&watch.with),
+        watch.changes,
+        latency(&watch.without),
+        latency(&watch.with),
+        cpu(&watch.without),
+        cpu(&watch.with),
+        watch.ended.values().sum::<u64>(),
+    ))
 }
 
 fn disk_row(report: &Report) -> Option<String> {

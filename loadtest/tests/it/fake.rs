@@ -17,12 +17,13 @@ use proto::orders::v1::order_service_server::{OrderService, OrderServiceServer};
 use proto::orders::v1::{
     CancelOrderRequest, CancelOrderResponse, CreateOrderRequest, CreateOrderResponse, GetOrderHistoryRequest,
     GetOrderHistoryResponse, GetOrderRequest, GetOrderResponse, ListOrdersRequest, ListOrdersResponse, Order,
-    OrderState, WaitFor, WatchOrderRequest, WatchOrderResponse, WatchOrdersRequest, WatchOrdersResponse,
+    OrderChange, OrderState, WaitFor, WatchOrderRequest, WatchOrderResponse, WatchOrdersRequest, WatchOrdersResponse,
 };
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::sync::mpsc::{self, Sender};
 use tokio_stream::Empty;
-use tokio_stream::wrappers::TcpListenerStream;
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
@@ -47,6 +48,8 @@ pub(crate) struct Fake {
     pub(crate) products: Mutex<BTreeMap<String, Product>>,
     /// Ids of customers that came in.
     pub(crate) customers: Mutex<BTreeSet<String>>,
+    /// Who watches all orders.
+    watchers: Mutex<Vec<Sender<Result<WatchOrdersResponse, Status>>>>,
     calls: AtomicU64,
     /// One call at a time, as the owner of one partition serves them.
     turn: Semaphore,
@@ -61,6 +64,7 @@ pub(crate) async fn start(fault: Option<Fault>) -> (SocketAddr, Arc<Fake>) {
         orders: Mutex::default(),
         products: Mutex::default(),
         customers: Mutex::default(),
+        watchers: Mutex::default(),
         calls: AtomicU64::new(0),
         turn: Semaphore::new(1),
     });
@@ -83,7 +87,7 @@ impl Fake {
 #[tonic::async_trait]
 impl OrderService for Fake {
     type WatchOrderStream = Empty<Result<WatchOrderResponse, Status>>;
-    type WatchOrdersStream = Empty<Result<WatchOrdersResponse, Status>>;
+    type WatchOrdersStream = ReceiverStream<Result<WatchOrdersResponse, Status>>;
 
     async fn create_order(
         &self,
@@ -102,6 +106,12 @@ impl OrderService for Fake {
         let mut orders = self.orders.lock().unwrap();
         if !orders.iter().any(|known| known.order_id == order.order_id) {
             orders.push(order.clone());
+            let change = OrderChange { order_id: order.order_id.clone(), ..OrderChange::default() };
+            let told = WatchOrdersResponse { changes: vec![change], ..WatchOrdersResponse::default() };
+            for watcher in self.watchers.lock().unwrap().iter() {
+                // One who has gone needs nothing any more.
+                let _ = watcher.try_send(Ok(told.clone()));
+            }
         }
         order.set_state(if waits { self.verdict(orders.len() - 1) } else { OrderState::Created });
         Ok(Response::new(CreateOrderResponse { order: Some(order), ..CreateOrderResponse::default() }))
@@ -127,11 +137,14 @@ impl OrderService for Fake {
     }
 
     async fn watch_order(&self, _: Request<WatchOrderRequest>) -> Result<Response<Self::WatchOrderStream>, Status> {
-        Err(Status::unimplemented("the driver does not watch"))
+        Err(Status::unimplemented("this server lets nobody watch one order"))
     }
 
     async fn watch_orders(&self, _: Request<WatchOrdersRequest>) -> Result<Response<Self::WatchOrdersStream>, Status> {
-        Err(Status::unimplemented("the driver does not watch"))
+        let (watcher, told) = mpsc::channel(10_000);
+        watcher.try_send(Ok(WatchOrdersResponse::default())).unwrap();
+        self.watchers.lock().unwrap().push(watcher);
+        Ok(Response::new(ReceiverStream::new(told)))
     }
 
     async fn get_order_history(

@@ -5,3 +5,4 @@
 mod fake;
 mod measuring;
 mod preparing;
+mod watching;
