@@ -1,3 +1,5 @@
+//! A log whose partitions fail or hang as they are told, and what is remembered of it.
+
 use std::collections::VecDeque;
 
 use super::*;
