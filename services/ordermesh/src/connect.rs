@@ -101,8 +101,12 @@ pub(crate) enum ConnectError {
 /// What is to be said of a call whose connection broke; nothing of one that ended otherwise. What an encrypted mesh does with
 /// plain text looks like any connection that breaks.
 pub(crate) fn broken(status: &Status) -> Option<&'static str> {
-    let broke = std::error::Error::source(status).is_some_and(<dyn std::error::Error>::is::<tonic::transport::Error>);
-    broke.then_some("the connection broke; a mesh that is encrypted is reached with https:// and --tls-ca")
+    let mut causes = std::iter::successors(std::error::Error::source(status), |cause| cause.source());
+    let broke = causes.clone().next().is_some_and(<dyn std::error::Error>::is::<tonic::transport::Error>);
+    // A deadline that passes here before the answer comes is told in the same way.
+    let is_late = causes.any(<dyn std::error::Error>::is::<tonic::TimeoutExpired>);
+    (broke && !is_late)
+        .then_some("the connection broke; a mesh that is encrypted is reached with https:// and --tls-ca")
 }
 
 impl TlsFlags {

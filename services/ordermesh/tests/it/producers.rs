@@ -146,6 +146,13 @@ fn a_write_that_fails_says_why_and_ends_with_one() {
     let err = refused(&mesh, &["order", "get", "nowhere", "--wait", "created", "--deadline", "50ms"]);
     assert!(err.contains("DEADLINE_EXCEEDED"), "{err}");
 
+    // It takes connections and never answers: the deadline passes here.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = silent.local_addr().unwrap().to_string();
+    let output = binary(&["order", "get", "nowhere", "--deadline", "50ms", "--addr", &addr]).output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert!(err.starts_with("ordermesh: DEADLINE_EXCEEDED"), "{err}");
+
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let output = binary(&["stock", "set", "jumper", "1", "--addr", &nobody]).output().unwrap();
     let err = String::from_utf8(output.stderr).unwrap();
