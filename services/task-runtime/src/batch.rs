@@ -1,7 +1,10 @@
 //! One commit in the making: the pure step from state and inputs to new state, outputs and answers. No I/O but reads of the
 //! store, no clock, no order that depends on a hash.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod finish;
+mod setting;
+
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -10,71 +13,15 @@ use event_log::{Header, StoredRecord, TopicName};
 use state_store::Store;
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::changelog::{Body, Output, WatermarkUpdate};
+use crate::changelog::Output;
 use crate::dead_letters::{CUT_HEADER, PLACE_HEADER, REASON_HEADER};
 use crate::definition::{CommandHandler, RecordHandler, TimerHandler};
 use crate::overlay::Overlay;
 use crate::progress::{Progress, Verdict, judge};
-use crate::{
-    CallError, Command, Context, Definition, Input, NoTracer, ProcessError, Reply, SharedTracer, Shortcut, Source,
-    TRACE_HEADER, Timer, Work, keys,
-};
+use crate::{CallError, Command, Context, Input, ProcessError, Reply, Source, TRACE_HEADER, Timer, Work, keys};
 
-/// What stays the same for all batches of a task.
-#[derive(Debug, Clone)]
-pub(crate) struct Setting {
-    /// What the service does.
-    pub(crate) definition: Definition,
-    /// The task's partition.
-    pub(crate) partition: u32,
-    /// Partitions of every topic.
-    pub(crate) partitions: u32,
-    /// Largest output in bytes.
-    pub(crate) record_bytes_max: usize,
-    /// How long answers are remembered, in milliseconds.
-    pub(crate) request_memory_ms: i64,
-    pub(crate) shortcut: Shortcut,
-    pub(crate) tracer: SharedTracer,
-    outputs: BTreeSet<TopicName>,
-    dead_letters: TopicName,
-}
-
-impl Setting {
-    /// The setting of one task.
-    pub(crate) fn new(definition: Definition, partition: u32, partitions: u32, config: &crate::Config) -> Self {
-        let outputs = definition.outputs.iter().cloned().collect();
-        let dead_letters = definition.dead_letters();
-        let request_memory_ms = i64::try_from(config.request_memory.as_millis()).unwrap_or(i64::MAX);
-        let tracer = Arc::new(NoTracer);
-        let (record_bytes_max, shortcut) = (config.record_bytes_max, config.shortcut);
-        Self {
-            definition,
-            partition,
-            partitions,
-            record_bytes_max,
-            request_memory_ms,
-            shortcut,
-            tracer,
-            outputs,
-            dead_letters,
-        }
-    }
-
-    pub(crate) fn traced_by(mut self, tracer: SharedTracer) -> Self {
-        self.tracer = tracer;
-        self
-    }
-}
-
-/// Records that had no effect: how far they were read is carried along until something has to be committed. A crash before
-/// that means reading them again, which is as if they had not been read before.
-#[derive(Debug, Default)]
-pub(crate) struct Quiet {
-    positions: BTreeMap<usize, u64>,
-    watermarks: BTreeMap<(usize, Arc<str>, u128), u64>,
-    stream_time_ms: i64,
-    pub(crate) records: usize,
-}
+pub(crate) use finish::{Finished, Held, Holding};
+pub(crate) use setting::Setting;
 
 /// What has been computed for the next commit.
 pub(crate) struct Batch<'a> {
@@ -86,10 +33,14 @@ pub(crate) struct Batch<'a> {
     positions: BTreeMap<usize, u64>,
     watermarks: BTreeMap<(usize, Arc<str>, u128), u64>,
     stream_time_ms: i64,
-    quiet_records: usize,
+    /// Records that were read since the last commit.
     records: usize,
     items: usize,
     bytes: usize,
+    /// A command was executed: its answer may rest on what is held.
+    answers: bool,
+    /// A timer was looked at: what has moved it or taken it back must be committed for it to rest.
+    fires: bool,
     spans: Vec<tracing::Span>,
     skipped: u64,
     ahead: u64,
@@ -102,36 +53,23 @@ impl std::fmt::Debug for Batch<'_> {
     }
 }
 
-/// A finished batch.
-#[derive(Debug)]
-pub(crate) struct Finished {
-    /// What is to be committed, or what is carried along because nothing has to be.
-    pub(crate) outcome: Result<Body, Quiet>,
-    pub(crate) spans: Vec<tracing::Span>,
-    /// Records that were duplicates or ahead of their predecessors.
-    pub(crate) skipped: u64,
-    /// Those of them that were ahead. A sender sends in order, so its topic has lost their predecessors.
-    pub(crate) ahead: u64,
-    /// Records that went to the dead letters.
-    pub(crate) dead: u64,
-}
-
 impl<'a> Batch<'a> {
-    pub(crate) fn new(setting: &'a Setting, progress: &'a Progress, store: &'a dyn Store, quiet: Quiet) -> Self {
+    pub(crate) fn new(setting: &'a Setting, progress: &'a Progress, store: &'a dyn Store, held: Held) -> Self {
         Self {
             setting,
             progress,
             store,
-            overlay: Overlay::default(),
+            overlay: held.overlay,
             emitted: Vec::new(),
-            positions: quiet.positions,
-            watermarks: quiet.watermarks,
-            stream_time_ms: progress.stream_time_ms.max(quiet.stream_time_ms),
-            quiet_records: quiet.records,
-            records: 0,
+            positions: held.positions,
+            watermarks: held.watermarks,
+            stream_time_ms: progress.stream_time_ms.max(held.stream_time_ms),
+            records: held.records,
             items: 0,
-            bytes: 0,
-            spans: Vec::new(),
+            bytes: held.bytes,
+            answers: false,
+            fires: false,
+            spans: held.spans,
             skipped: 0,
             ahead: 0,
             dead: 0,
@@ -210,6 +148,7 @@ impl<'a> Batch<'a> {
     /// The store failed.
     pub(crate) fn command(&mut self, command: &Command) -> Result<Result<Bytes, CallError>, state_store::Error> {
         self.items += 1;
+        self.answers = true;
         let fingerprint = fingerprint(command);
         if let Some(id) = &command.request_id
             && let Some(remembered) = self.overlay.get(self.store, &keys::request_key(id))?
@@ -242,6 +181,7 @@ impl<'a> Batch<'a> {
     /// The store failed.
     pub(crate) fn timer(&mut self, full_key: &[u8], due_ms: i64) -> Result<(), state_store::Error> {
         self.items += 1;
+        self.fires = true;
         let set = self.overlay.get(self.store, full_key)?;
         if set.as_deref() != Some(&keys::ordered(due_ms)[..]) {
             return Ok(());
@@ -272,6 +212,7 @@ impl<'a> Batch<'a> {
     /// # Errors
     /// The store failed.
     pub(crate) fn forget(&mut self, from_ms: i64, now_ms: i64, limit: usize) -> Result<(), state_store::Error> {
+        self.fires = true;
         let from = keys::request_expiry_key(from_ms, "");
         let to = keys::request_expiry_key(now_ms.saturating_add(1), "");
         for (key, _) in self.overlay.scan(self.store, &from, Some(&to), limit)? {
@@ -283,43 +224,6 @@ impl<'a> Batch<'a> {
         }
         self.stream_time_ms = self.stream_time_ms.max(now_ms);
         Ok(())
-    }
-
-    /// The commit of everything so far, unless it is but records without effect, fewer than `quiet_max` of them.
-    pub(crate) fn finish(self, quiet_max: usize) -> Finished {
-        let (spans, skipped, ahead, dead) = (self.spans, self.skipped, self.ahead, self.dead);
-        let records = self.quiet_records + self.records;
-        if self.overlay.is_empty() && self.emitted.is_empty() && (records < quiet_max || self.positions.is_empty()) {
-            let (positions, watermarks, stream_time_ms) = (self.positions, self.watermarks, self.stream_time_ms);
-            let outcome = Err(Quiet { positions, watermarks, stream_time_ms, records });
-            return Finished { outcome, spans, skipped, ahead, dead };
-        }
-        let topic_of = |input: usize| self.setting.definition.inputs[input].0.clone();
-        let mut sequences: BTreeMap<(TopicName, u32), u64> = BTreeMap::new();
-        let mut outputs = self.emitted;
-        for output in &mut outputs {
-            let destination = (output.topic.clone(), output.partition);
-            let before = self.progress.sequence(&destination);
-            let sequence = sequences.entry(destination).or_insert(before);
-            *sequence += 1;
-            output.sequence = *sequence;
-        }
-        let watermarks = self.watermarks.into_iter().map(|((input, task, incarnation), sequence)| WatermarkUpdate {
-            topic: topic_of(input),
-            task,
-            incarnation,
-            sequence,
-        });
-        let body = Body {
-            positions: self.positions.into_iter().map(|(input, offset)| (topic_of(input), offset)).collect(),
-            watermarks: watermarks.collect(),
-            outputs,
-            published: Vec::new(),
-            stream_time_ms: self.stream_time_ms,
-            changes: self.overlay.into_changes(),
-            snapshot: None,
-        };
-        Finished { outcome: Ok(body), spans, skipped, ahead, dead }
     }
 
     /// Runs one handler, all or nothing. A panic in a handler is a fault of that input: it must not take the task along.

@@ -23,8 +23,9 @@ pub struct Config {
     pub fetch_bytes_max: usize,
     /// Longest wait of one fetch. Arriving records end it; the time costs no latency.
     pub fetch_wait: Duration,
-    /// Shortest time between two fetches of patient inputs: see [`crate::Definition::patient`]. It is for them what batching in
-    /// time is elsewhere: fewer and larger commits, for as much later an effect under load. Zero makes them as prompt as others.
+    /// How long changes wait for a commit to go with, if they are neither sent nor answered nor waited for; and the shortest time
+    /// between two fetches of patient inputs: see [`crate::Definition::patient`]. It is what batching in time is elsewhere: fewer and
+    /// larger commits, for as much later an effect that nobody waits for. Zero commits everything at once.
     pub patience: Duration,
     /// Unpublished outputs at which a task stops taking new work until the log takes them.
     pub outbox_records_max: usize,
@@ -71,7 +72,7 @@ impl Default for Config {
             patience: Duration::from_millis(50),
             outbox_records_max: 16_384,
             record_bytes_max: 900_000,
-            flush_interval: Duration::from_secs(10),
+            flush_interval: Duration::from_secs(30),
             ownership_check: Duration::from_secs(5),
             snapshot_after_records: 200_000,
             snapshot_after_bytes: 64 * 1024 * 1024,

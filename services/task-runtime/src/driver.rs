@@ -5,7 +5,7 @@ use bytes::Bytes;
 use event_log::{Header, Offset, Record, StoredRecord};
 use state_store::{MemoryStore, Store};
 
-use crate::batch::{Batch, Finished, Quiet, Setting};
+use crate::batch::{Batch, Finished, Held, Holding, Setting};
 use crate::owner::Timers;
 use crate::progress::Progress;
 use crate::view::View;
@@ -147,9 +147,9 @@ impl Driver {
     }
 
     fn step<R>(&mut self, work: impl FnOnce(&mut Batch<'_>) -> R) -> R {
-        let mut batch = Batch::new(&self.setting, &self.progress, &self.store, Quiet::default());
+        let mut batch = Batch::new(&self.setting, &self.progress, &self.store, Held::default());
         let result = work(&mut batch);
-        let Finished { outcome, .. } = batch.finish(0);
+        let Finished { outcome, .. } = batch.finish(Holding::NONE);
         let mut body = outcome.unwrap_or_default();
         let mut changes = std::mem::take(&mut body.changes);
         self.timers.absorb(&changes);

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use state_store::{Change, Error, Store};
 
 /// Uncommitted changes on top of a store, and an undo log, so that one poisoned input takes back just its own.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Overlay {
     changes: BTreeMap<Bytes, Option<Bytes>>,
     undo: Vec<(Bytes, Option<Option<Bytes>>)>,
@@ -73,6 +73,14 @@ impl Overlay {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.changes.is_empty()
+    }
+
+    pub(crate) fn changes(&self, key: &[u8]) -> bool {
+        self.changes.contains_key(key)
+    }
+
+    pub(crate) fn changed_keys(&self) -> impl Iterator<Item = &Bytes> {
+        self.changes.keys()
     }
 
     pub(crate) fn into_changes(self) -> Vec<Change> {

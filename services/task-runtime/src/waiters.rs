@@ -53,6 +53,11 @@ impl Waiters {
         self.count == 0
     }
 
+    /// Whether anyone waits for this key.
+    pub(crate) fn awaits(&self, key: &[u8]) -> bool {
+        self.by_key.contains_key(key)
+    }
+
     fn sweep(&mut self, view: &View<'_>, at: Position) {
         // A wait whose caller has gone away says that it is over; one that is alive looks once more, which is harmless.
         let keys: Vec<_> = self.by_key.keys().cloned().collect();

@@ -7,7 +7,7 @@ use state_store::Change;
 use tokio::sync::oneshot;
 
 use super::reads::Ask;
-use crate::batch::Batch;
+use crate::batch::{Batch, Holding};
 use crate::changelog::{Body, Read, VoidReason, encode_commit};
 use crate::land::Landed;
 use crate::task::Task;
@@ -57,8 +57,8 @@ impl Task {
         let now_ms = self.clock.now_ms();
         let running = &mut self.running;
         let started = self.metrics.now();
-        let quiet = std::mem::take(&mut running.quiet);
-        let mut batch = Batch::new(&self.setting, &self.progress, &*self.store, quiet);
+        let held = std::mem::take(&mut running.held);
+        let mut batch = Batch::new(&self.setting, &self.progress, &*self.store, held);
         let mut replies = Vec::new();
         let (items_max, bytes_max) = (self.config.batch_items_max, self.config.batch_bytes_max);
         let has_room = |batch: &Batch<'_>| batch.items() < items_max && batch.bytes() < bytes_max;
@@ -88,12 +88,19 @@ impl Task {
             batch.record(input, &record).map_err(TaskError::from_store)?;
         }
         let items = batch.items();
-        let finished = batch.finish(self.config.quiet_records_max);
+        let is_awaited = || !running.waiters.is_empty() && batch.changed_keys().any(|key| running.waiters.awaits(key));
+        let quiet_records_max = self.config.quiet_records_max;
+        let holding = if running.overdue || self.config.patience.is_zero() || is_awaited() {
+            Holding { quiet_records_max, ..Holding::NONE }
+        } else {
+            Holding { quiet_records_max, records_max: items_max, bytes_max: bytes_max / 2 }
+        };
+        let finished = batch.finish(holding);
         self.metrics.batch(items, &finished);
         let mut body = match finished.outcome {
             Ok(body) => body,
-            Err(quiet) => {
-                running.quiet = quiet;
+            Err(held) => {
+                running.hold(held, self.config.patience);
                 self.board.took(&running.inputs.taken);
                 self.hold_answers(replies);
                 if sweep_from.is_some() {
@@ -104,27 +111,33 @@ impl Task {
         };
         body.published = self.outbox.take_unrecorded();
         body.snapshot = self.making.announce.take();
-        let (service, partition) = (self.setting.definition.service, self.setting.partition);
-        let span = match finished.spans.as_slice() {
-            [] => tracing::Span::none(),
-            work => self.setting.tracer.commit(service, partition, self.chain.epoch, work),
-        };
+        let span = self.commit_span(&finished.spans);
         self.append(body, replies, span, started, sweep_from.map(|_| now_ms));
         Ok(())
     }
 
-    /// Appends a commit that only says what has been published and what was read without effect, if there is any of it.
+    fn commit_span(&self, work: &[tracing::Span]) -> tracing::Span {
+        if work.is_empty() {
+            return tracing::Span::none();
+        }
+        let (service, partition) = (self.setting.definition.service, self.setting.partition);
+        self.setting.tracer.commit(service, partition, self.chain.epoch, work)
+    }
+
+    /// Appends a commit of what is held and of what has been published, if there is any of it.
     pub(super) fn start_recording(&mut self) {
-        let quiet = std::mem::take(&mut self.running.quiet);
-        if quiet.records == 0 && !self.outbox.has_unrecorded() && self.making.announce.is_none() {
+        let held = std::mem::take(&mut self.running.held);
+        if held.is_empty() && !self.outbox.has_unrecorded() && self.making.announce.is_none() {
+            self.running.let_go();
             return;
         }
         let started = self.metrics.now();
-        let batch = Batch::new(&self.setting, &self.progress, &*self.store, quiet);
-        let mut body = batch.finish(0).outcome.unwrap_or_default();
+        let finished = Batch::new(&self.setting, &self.progress, &*self.store, held).finish(Holding::NONE);
+        let span = self.commit_span(&finished.spans);
+        let mut body = finished.outcome.unwrap_or_default();
         body.published = self.outbox.take_unrecorded();
         body.snapshot = self.making.announce.take();
-        self.append(body, Vec::new(), tracing::Span::none(), started, None);
+        self.append(body, Vec::new(), span, started, None);
     }
 
     fn append(
@@ -135,6 +148,7 @@ impl Task {
         started: Instant,
         swept_to_ms: Option<i64>,
     ) {
+        self.running.let_go();
         let number = self.chain.number + 1;
         let (entries, body_hash) = encode_commit(
             self.chain.incarnation.unwrap_or(0),

@@ -107,7 +107,7 @@ impl Task {
 
     /// Goes back to what the last commit says: a planted bug computes anew from there.
     pub(super) fn rewind_inputs(&mut self) {
-        self.running.quiet = crate::batch::Quiet::default();
+        self.running.let_go();
         let inputs = &mut self.running.inputs;
         inputs.queued.clear();
         inputs.queued_bytes = 0;

@@ -12,13 +12,14 @@ mod snapshots;
 mod timers;
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::batch::Quiet;
+use crate::batch::Held;
 use crate::handle::Request;
 use crate::task::Task;
 use crate::waiters::Waiters;
@@ -40,7 +41,10 @@ type Waiting = (Command, oneshot::Sender<Result<Committed, CallError>>);
 pub(crate) struct Running {
     commands: VecDeque<Waiting>,
     inputs: Inputs,
-    quiet: Quiet,
+    held: Held,
+    /// Until what is held has to be committed, and whether that time has come.
+    patience: Option<BoxFuture<'static, ()>>,
+    overdue: bool,
     reads: Reads,
     waiters: Waiters,
     in_flight: Option<InFlight>,
@@ -48,6 +52,23 @@ pub(crate) struct Running {
     sleep: Option<(i64, BoxFuture<'static, ()>)>,
     /// Until the task looks by itself whether it still owns its partition.
     proof: Option<BoxFuture<'static, ()>>,
+}
+
+impl Running {
+    /// Nothing is held any more: it is in a commit, or is to be computed anew.
+    fn let_go(&mut self) {
+        self.held = Held::default();
+        self.patience = None;
+        self.overdue = false;
+    }
+
+    /// Holds what need not be committed yet; changes for no longer than `patience`, counted from the first of them.
+    fn hold(&mut self, held: Held, patience: Duration) {
+        if held.has_changes() {
+            self.patience.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        }
+        self.held = held;
+    }
 }
 
 impl Task {
@@ -93,7 +114,7 @@ impl Task {
             if self.running.activity.is_none() {
                 self.start_snapshot()?;
                 self.start_commit()?;
-                if self.running.activity.is_none() && self.making.announce.is_some() {
+                if self.running.activity.is_none() && (self.running.overdue || self.making.announce.is_some()) {
                     self.start_recording();
                 }
                 self.start_catch_up();
@@ -129,6 +150,10 @@ impl Task {
                 }
                 () = ready(&mut making.trim) => making.trim = None,
                 () = slept(&mut running.sleep) => running.sleep = None,
+                () = ready(&mut running.patience) => {
+                    running.patience = None;
+                    running.overdue = true;
+                }
                 () = ready(&mut running.proof) => {
                     running.proof = None;
                     self.prove();

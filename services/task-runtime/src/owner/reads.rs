@@ -145,6 +145,8 @@ impl Task {
                 Ask::Read { run, .. } => run(Ok((&view, at))),
                 Ask::Wait { store_key, mut check } => {
                     if !check(Ok((&view, at))) {
+                        // What it waits for may be computed already.
+                        self.running.overdue |= self.running.held.changes(&store_key);
                         self.running.waiters.add(store_key, check, limit, &view, at);
                     }
                 }

@@ -6,6 +6,7 @@ mod chain_of_tasks;
 mod damage;
 mod disk;
 mod fixture;
+mod holding;
 mod losses;
 mod receiving;
 mod roles;

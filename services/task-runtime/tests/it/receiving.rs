@@ -224,12 +224,13 @@ async fn takings(definition: Definition) -> Vec<usize> {
 #[tokio::test(start_paused = true)]
 async fn a_patient_input_is_taken_at_once_when_it_comes_alone_and_together_under_load() {
     let read = |context: &mut task_runtime::Context<'_>, input: &task_runtime::Input<'_>| {
-        context.put(SEEN, &input.value()?.clone(), "taken");
-        Ok(())
+        let value = input.value()?.clone();
+        context.put(SEEN, &value, "taken");
+        context.emit("told", &value, value.clone())
     };
     LocalSet::new()
         .run_until(async move {
-            let reader = || Definition::new("reader").store(SEEN);
+            let reader = || Definition::new("reader").store(SEEN).output("told");
             assert_eq!(takings(reader().input("inbox", read)).await, [1, 1, 1, 1, 1]);
             assert_eq!(takings(reader().patient("inbox", read)).await, [1, 4]);
         })

@@ -1,0 +1,54 @@
+//! What stays the same for all batches of a task.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use event_log::TopicName;
+
+use crate::{Definition, NoTracer, SharedTracer, Shortcut};
+
+/// What stays the same for all batches of a task.
+#[derive(Debug, Clone)]
+pub(crate) struct Setting {
+    /// What the service does.
+    pub(crate) definition: Definition,
+    /// The task's partition.
+    pub(crate) partition: u32,
+    /// Partitions of every topic.
+    pub(crate) partitions: u32,
+    /// Largest output in bytes.
+    pub(crate) record_bytes_max: usize,
+    /// How long answers are remembered, in milliseconds.
+    pub(crate) request_memory_ms: i64,
+    pub(crate) shortcut: Shortcut,
+    pub(crate) tracer: SharedTracer,
+    pub(super) outputs: BTreeSet<TopicName>,
+    pub(super) dead_letters: TopicName,
+}
+
+impl Setting {
+    /// The setting of one task.
+    pub(crate) fn new(definition: Definition, partition: u32, partitions: u32, config: &crate::Config) -> Self {
+        let outputs = definition.outputs.iter().cloned().collect();
+        let dead_letters = definition.dead_letters();
+        let request_memory_ms = i64::try_from(config.request_memory.as_millis()).unwrap_or(i64::MAX);
+        let tracer = Arc::new(NoTracer);
+        let (record_bytes_max, shortcut) = (config.record_bytes_max, config.shortcut);
+        Self {
+            definition,
+            partition,
+            partitions,
+            record_bytes_max,
+            request_memory_ms,
+            shortcut,
+            tracer,
+            outputs,
+            dead_letters,
+        }
+    }
+
+    pub(crate) fn traced_by(mut self, tracer: SharedTracer) -> Self {
+        self.tracer = tracer;
+        self
+    }
+}
