@@ -15,7 +15,7 @@
 #
 # --quick shortens every cell and restarts with few orders: to see that it works, not for figures.
 # Environment: DATA (a folder for the data, on the disk to be measured; default: a new one under TMPDIR),
-# RESULT (the file; default: loadtest/results/DATE-COMMIT.json), ORDERS (default 1000000), PORT (default 50151).
+# RESULT (the file; default: loadtest/results/DATE-COMMIT.json), ORDERS (default 1000000), PORT (default 20151).
 # Run it with nothing else on the machine; it says so when there is.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -30,7 +30,8 @@ if [ "${1:-}" = --quick ]; then
 fi
 parts=("$@")
 [ $# -gt 0 ] || parts=(os group restart)
-port=${PORT:-50151}
+# Below the ports that systems deal out to clients: the mesh has hundreds of connections to a broker, and one could have it.
+port=${PORT:-20151}
 address=127.0.0.1:$port metrics=127.0.0.1:$((port + 1))
 work=$(mktemp -d "${DATA:-${TMPDIR:-/tmp}}/ordermesh-bench.XXXXXX")
 server="" kafka="" brokers="" broker=""
@@ -141,6 +142,10 @@ serve() { # serve N: instance N of a mesh on Kafka; the first one is the gateway
     --listen "127.0.0.1:$((port + 10 * n))" --metrics "127.0.0.1:$((port + 10 * n + 1))" --workshop 0 \
     >>"$work/server.log" 2>&1 &
   instances+=($!)
+  until target/release/ordermesh health --addr "127.0.0.1:$((port + 10 * n))" >/dev/null 2>&1; do
+    kill -0 "${instances[-1]}" 2>/dev/null || { tail -5 "$work/server.log" >&2; die "instance $n does not run"; }
+    sleep 0.2
+  done
 }
 leave() { # all instances hand over and end
   [ ${#instances[@]} -gt 0 ] || return 0

@@ -72,6 +72,8 @@ impl Task {
                 run(Ok((&self.view(), at)));
             }
             Consistency::Strong | Consistency::MaxStaleness(_) => {
+                // It is to see what was computed before it came.
+                self.running.overdue |= self.running.held.has_changes();
                 self.running.reads.push(Ask::Read { bound: None, run })
             }
         }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use event_log::MemoryLog;
-use task_runtime::{Config, Definition, Reply, StoreId};
+use task_runtime::{Config, Consistency, Definition, Reply, StoreId};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep};
 
@@ -94,6 +94,19 @@ async fn what_somebody_waits_for_is_committed_at_once_whoever_comes_first() {
         wait(&life, "b").await;
         assert_eq!(begun.elapsed(), 2 * MOMENT, "b was there before somebody waited for it");
         assert_eq!(commits(&log.memory), [1, 1]);
+        life.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_strong_read_sees_what_is_held_before_it() {
+    alone(async |log| {
+        let life = begin(&log, keeper());
+        bring(&log, &["a", "b"]).await;
+        let read = life.handle.read(Consistency::Strong, |view| view.get(TOTAL, b"").unwrap());
+        assert_eq!(read.await.unwrap().0.as_deref(), Some(&[2][..]));
+        assert_eq!(commits(&log.memory), [2]);
         life.stop().await;
     })
     .await;
