@@ -10,10 +10,12 @@ mod serve;
 mod topology;
 mod verify;
 
+use std::io;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
+use tokio::runtime::Runtime;
 
 use crate::cli::{Cli, Command, State};
 
@@ -61,11 +63,17 @@ fn run(cli: Cli) -> anyhow::Result<()> {
 }
 
 fn on_one_thread(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.context("the threads cannot be started")?.block_on(work)
+    run_on(tokio::runtime::Builder::new_current_thread().enable_all().build(), work)
 }
 
 fn on_threads(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.context("the threads cannot be started")?.block_on(work)
+    run_on(tokio::runtime::Builder::new_multi_thread().enable_all().build(), work)
+}
+
+fn run_on(runtime: io::Result<Runtime>, work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = runtime.context("the threads cannot be started")?;
+    let done = runtime.block_on(work);
+    // Whoever waits for a thread that hangs, for want of a broker say, has been told; the process need not wait for it, too.
+    runtime.shutdown_background();
+    done
 }

@@ -83,3 +83,23 @@ async fn a_mesh_goes_on_by_itself_when_its_broker_is_killed_or_stands_still_and_
     eventually("the stock", async || (shop.pieces(&product).await == (left, 0, left)).then_some(())).await;
     cluster.settled().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs ORDERMESH_TEST_KAFKA_DIR, a Kafka broker (tools/kafka.sh)"]
+async fn an_instance_that_is_told_to_stop_ends_although_its_broker_does_not_answer() {
+    let mut cluster = Cluster::start().await;
+    let (shop, product) = (cluster.shop(GATEWAY), unique("jumper"));
+    shop.stock(&product, 10).await;
+    insist(&shop, &product).await;
+    cluster.broker().node("pause").await;
+    // Something is under way that nobody will ever answer.
+    let waiting = {
+        let (shop, product) = (shop.clone(), product.clone());
+        tokio::spawn(async move { insist(&shop, &product).await })
+    };
+    says(&cluster, "a", ServingStatus::NotServing).await;
+    cluster.stop("a").await;
+    cluster.broker().node("resume").await;
+    waiting.await.unwrap();
+    cluster.settled().await;
+}
