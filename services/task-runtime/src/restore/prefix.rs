@@ -83,7 +83,7 @@ impl Plan {
             // An owner that lives may have completed a newer one meanwhile, and trimmed those that were looked at.
             looked_at = changelog.latest().await?.0;
             let again = Restorer::begin(self.snapshots()).await?;
-            if again.has_same_end(&restorer) {
+            if again.has_same_records(&restorer) {
                 let (partition, earliest) = (changelog.partition.clone(), event_log::Offset(earliest));
                 return Err(TaskError::Trimmed { partition, earliest, position: event_log::Offset::ZERO });
             }

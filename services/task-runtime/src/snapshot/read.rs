@@ -61,9 +61,10 @@ impl Restorer {
         Ok(Self { source, earliest, latest, at, scanned: None, seen: BTreeSet::new() })
     }
 
-    /// Whether nothing was written between the beginnings of the two.
-    pub(crate) fn has_same_end(&self, other: &Self) -> bool {
-        self.latest == other.latest
+    /// Whether nothing was written or trimmed between the beginnings of the two. A look at all records ends at once where their
+    /// first ones have gone meanwhile.
+    pub(crate) fn has_same_records(&self, other: &Self) -> bool {
+        (self.earliest, self.latest) == (other.earliest, other.latest)
     }
 
     /// The next older manifest. Usually the last record is one, and each leads to the one before. Where that fails (a
