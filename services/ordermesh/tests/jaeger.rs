@@ -165,7 +165,8 @@ impl Drop for Killed {
 fn start_mesh(data: &Path, otlp: SocketAddr) -> (Killed, SocketAddr) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ordermesh"));
     command.args(["dev", "--listen", "127.0.0.1:0", "--sync", "os", "--data"]).arg(data);
-    command.args(["--otlp", &format!("http://{otlp}")]);
+    // Nobody creates the customer.
+    command.args(["--checks", "details,fraud,inventory", "--otlp", &format!("http://{otlp}")]);
     let mut mesh = Killed(command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap());
     let lines = BufReader::new(mesh.0.stdout.take().unwrap()).lines().map(Result::unwrap);
     let address = lines.into_iter().find_map(|line| {
