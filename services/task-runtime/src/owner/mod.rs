@@ -190,10 +190,6 @@ impl Task {
             let Ok(request) = inbox.try_recv() else { break };
             self.route(request);
         }
-        if self.running.overdue && self.running.activity.is_none() {
-            // Before the end of the changelog is asked for.
-            self.start_recording();
-        }
         self.start_check();
     }
 

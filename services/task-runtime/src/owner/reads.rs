@@ -72,7 +72,7 @@ impl Task {
                 run(Ok((&self.view(), at)));
             }
             Consistency::Strong | Consistency::MaxStaleness(_) => {
-                // It is to see what was computed before it came.
+                // It is to see what was computed before it came: that commit is begun before the look at the changelog's end.
                 self.running.overdue |= self.running.held.has_changes();
                 self.running.reads.push(Ask::Read { bound: None, run })
             }
