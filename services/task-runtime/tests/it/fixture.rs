@@ -39,6 +39,8 @@ pub(crate) struct Log {
     /// A topic that takes nothing.
     refused: Arc<Mutex<Option<&'static str>>>,
     hooks: Arc<Mutex<VecDeque<(&'static str, Hook)>>>,
+    /// What happens just before the next fetch from a topic.
+    fetched: Arc<Mutex<Option<(&'static str, Hook)>>>,
     /// What the next who asks for the end of a topic is told.
     end: Arc<Mutex<Option<(&'static str, Offset)>>>,
 }
@@ -59,6 +61,7 @@ impl Log {
             away: Arc::default(),
             refused: Arc::default(),
             hooks: Arc::default(),
+            fetched: Arc::default(),
             end: Arc::default(),
         };
         for spec in topics(std::slice::from_ref(definition), 1) {
@@ -107,6 +110,11 @@ impl Log {
     /// Does this just before the next append to a topic.
     pub(crate) fn before_next_append(&self, topic: &'static str, hook: impl FnOnce(&MemoryLog) + Send + 'static) {
         self.hooks.lock().unwrap().push_back((topic, Box::new(hook)));
+    }
+
+    /// Does this just before the next fetch from a topic.
+    pub(crate) fn before_next_fetch(&self, topic: &'static str, hook: impl FnOnce(&MemoryLog) + Send + 'static) {
+        *self.fetched.lock().unwrap() = Some((topic, Box::new(hook)));
     }
 }
 
@@ -350,6 +358,11 @@ impl EventLog for Log {
 
     async fn fetch(&self, from: &[FetchFrom], limits: FetchLimits) -> Result<Vec<Fetched>, Error> {
         self.answer().await?;
+        let is_from = |topic: &str| from.iter().any(|from| from.partition.topic.as_str() == topic);
+        let hook = self.fetched.lock().unwrap().take_if(|(topic, _)| is_from(topic));
+        if let Some((_, hook)) = hook {
+            hook(&self.memory);
+        }
         self.memory.fetch(from, limits).await
     }
 

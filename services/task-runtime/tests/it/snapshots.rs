@@ -2,11 +2,12 @@
 //! cannot be used.
 
 use event_log::{EventLog, MemoryLog, Offset};
+use futures::FutureExt;
 use task_runtime::{Assignment, Config, Role, TaskError, TaskStatus};
 use tokio::task::LocalSet;
 
 use crate::disk::Disk;
-use crate::fixture::{Life, Log, ROWS, all, at, begin_at, notebook, reading};
+use crate::fixture::{Life, Log, ROWS, all, at, begin_at, notebook, put, reading};
 
 const CHANGELOG: &str = "notebook-changelog";
 const SNAPSHOTS: &str = "notebook-snapshots";
@@ -109,6 +110,23 @@ async fn a_record_of_somebody_else_behind_the_snapshots_hides_none_of_them() {
     let run = async {
         let (log, _) = trimmed().await;
         crate::fixture::put(&log.memory, SNAPSHOTS, "not one of ours");
+        let life = begin(&log, &Disk::default());
+        assert_eq!(rows(&life).await, 60);
+        life.stop().await;
+    };
+    LocalSet::new().run_until(run).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_at_all_snapshots_begins_again_when_the_first_were_trimmed_meanwhile() {
+    let run = async {
+        let (log, _) = trimmed().await;
+        // It leads to no snapshot, so that all records are looked at.
+        put(&log.memory, SNAPSHOTS, "not one of ours");
+        let first = earliest(&log.memory, SNAPSHOTS).await;
+        log.before_next_fetch(SNAPSHOTS, move |memory| {
+            memory.delete_before(&at(SNAPSHOTS), Offset(first + 1)).now_or_never().unwrap().unwrap();
+        });
         let life = begin(&log, &Disk::default());
         assert_eq!(rows(&life).await, 60);
         life.stop().await;
