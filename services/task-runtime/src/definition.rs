@@ -126,7 +126,7 @@ impl Definition {
 
     /// Reads a topic without hurry: its records may wait for more of them, so that one commit takes many. It is meant for views
     /// and for effects that nobody waits for. The first record after a quiet time is still taken at once; under load they wait
-    /// for up to [`crate::Config::patience`].
+    /// for up to [`crate::Config::patience`]. What they change is then committed like any change that nobody waits for.
     #[must_use]
     pub fn patient<F>(mut self, topic: &str, handler: F) -> Self
     where
