@@ -5,8 +5,9 @@ use std::time::Duration;
 use event_log::{Cleanup, Error, EventLog, TopicPartition};
 use kafka_log::{Config, ConnectError, KafkaLog};
 use tokio::net::TcpListener;
+use tokio::time::{Instant, sleep};
 
-use crate::broker::{self, control, file, spec, unique, within};
+use crate::broker::{self, PATIENCE, control, file, spec, unique, within};
 
 async fn refused(found: (u32, Cleanup), declared: (u32, Cleanup)) -> String {
     let _brokers = broker::shared().await;
@@ -59,11 +60,25 @@ async fn a_quota_that_would_repeat_appends_is_refused_with_the_command_that_remo
         ["tool", "configs", "--bootstrap-server", &bootstrap, "--alter", "--add-config", "producer_byte_rate=1024"];
     control(&[&set[..], &entity].concat());
     let config = Config { client_id: client.clone(), ..broker::config() };
-    let Err(ConnectError::Refused(text)) = KafkaLog::connect(config.clone()).await else { panic!("must be refused") };
+    let refusal = |connected| if let Err(ConnectError::Refused(text)) = connected { Some(text) } else { None };
+    let text = connected_at_last(&config, refusal).await;
+    assert!(text.contains("producer_byte_rate"), "{text}");
     broker::log().await;
     let (_, command) = text.split_once("kafka-configs.sh ").unwrap();
     control(&["tool", "configs"].into_iter().chain(command.split(' ')).collect::<Vec<_>>());
-    KafkaLog::connect(config).await.unwrap();
+    connected_at_last(&config, Result::ok).await;
+}
+
+/// What connecting comes to that is wanted: a broker may take a moment to know the setting that another has taken.
+async fn connected_at_last<T>(config: &Config, wanted: fn(Result<KafkaLog, ConnectError>) -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(outcome) = wanted(KafkaLog::connect(config.clone()).await) {
+            return outcome;
+        }
+        assert!(Instant::now() < deadline, "the brokers know of the quota in time");
+        sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test]
