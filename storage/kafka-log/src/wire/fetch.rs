@@ -184,7 +184,7 @@ impl Fetching<'_> {
         let (later, sooner) = partitions.split_at(turn);
         for at in sooner.iter().chain(later) {
             let (partition, offset) = &self.positions[*at];
-            let name = offsets::name(partition);
+            let name = offsets::name(&partition.topic);
             let wanted = FetchPartition::default()
                 .with_partition(offsets::index(partition))
                 .with_fetch_offset(i64::try_from(offset.0).unwrap_or(i64::MAX))

@@ -205,19 +205,19 @@ fn list_offsets(partition: &TopicPartition, at: At) -> ListOffsetsRequest {
         At::Earliest => -2,
     };
     let wanted = ListOffsetsPartition::default().with_partition_index(index(partition)).with_timestamp(timestamp);
-    let topic = ListOffsetsTopic::default().with_name(name(partition)).with_partitions(vec![wanted]);
+    let topic = ListOffsetsTopic::default().with_name(name(&partition.topic)).with_partitions(vec![wanted]);
     ListOffsetsRequest::default().with_replica_id((-1).into()).with_topics(vec![topic])
 }
 
 fn delete_records(partition: &TopicPartition, offset: i64, within: Duration) -> DeleteRecordsRequest {
     let wanted = DeleteRecordsPartition::default().with_partition_index(index(partition)).with_offset(offset);
-    let topic = DeleteRecordsTopic::default().with_name(name(partition)).with_partitions(vec![wanted]);
+    let topic = DeleteRecordsTopic::default().with_name(name(&partition.topic)).with_partitions(vec![wanted]);
     let timeout_ms = i32::try_from(within.as_millis()).unwrap_or(i32::MAX);
     DeleteRecordsRequest::default().with_topics(vec![topic]).with_timeout_ms(timeout_ms)
 }
 
-pub(crate) fn name(partition: &TopicPartition) -> TopicName {
-    TopicName(StrBytes::from_string(partition.topic.as_str().to_owned()))
+pub(crate) fn name(topic: &event_log::TopicName) -> TopicName {
+    TopicName(StrBytes::from_string(topic.as_str().to_owned()))
 }
 
 pub(crate) fn index(partition: &TopicPartition) -> i32 {

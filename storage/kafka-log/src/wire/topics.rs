@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 
 use event_log::{Error, TopicName, TopicSpec};
+use futures::future::join_all;
 use kafka_protocol::ResponseError;
 use kafka_protocol::error::ParseResponseErrorCode;
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
-use kafka_protocol::messages::{CreateTopicsRequest, DescribeConfigsRequest};
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::{CreateTopicsRequest, DescribeConfigsRequest, MetadataRequest};
 use kafka_protocol::protocol::StrBytes;
 use tokio::time::{Instant, sleep};
 
 use super::cluster::{Cluster, Metadata};
+use super::offsets;
 use crate::error::{Meaning, meaning};
 
 mod properties;
@@ -22,15 +25,17 @@ const PAUSE: std::time::Duration = std::time::Duration::from_millis(30);
 /// Number of a topic among the kinds of things that have settings.
 const TOPIC_RESOURCE: i8 = 2;
 
-/// Creates the topic, or checks that it is as declared, and returns once every partition has a leader.
+/// Creates the topic, or checks that it is as declared, and returns once every partition has a leader. Of a topic that it
+/// created, every broker has heard then that answers in time.
 pub(crate) async fn ensure(cluster: &Cluster, spec: &TopicSpec) -> Result<(), Error> {
     spec.check()?;
     let deadline = Instant::now() + cluster.config.operation_timeout;
     let mut metadata = refreshed(cluster).await?;
     if !metadata.topics.contains_key(&spec.name) {
         create(cluster, &metadata, spec, deadline).await?;
+        join_all(metadata.brokers.values().map(|broker| heard(cluster, broker, spec))).await;
     }
-    // Brokers hear of a new topic one after the other, and so may the one that is asked here.
+    // A broker that came meanwhile may be the one that is asked here.
     loop {
         metadata = refreshed(cluster).await?;
         let leaders = metadata.topics.get(&spec.name);
@@ -49,6 +54,24 @@ pub(crate) async fn ensure(cluster: &Cluster, spec: &TopicSpec) -> Result<(), Er
             return Err(Error::Unavailable(format!("topic {} does not get a leader for each partition", spec.name)));
         }
         sleep(PAUSE).await;
+    }
+}
+
+/// Waits until a broker has heard of a new topic: they do one after the other, and whoever is asked first would else say
+/// that there is no such topic. One that does not answer is not waited for.
+async fn heard(cluster: &Cluster, broker: &str, spec: &TopicSpec) {
+    let topic = MetadataRequestTopic::default().with_name(Some(offsets::name(&spec.name)));
+    let request = MetadataRequest::default().with_topics(Some(vec![topic])).with_allow_auto_topic_creation(false);
+    let until = Instant::now() + cluster.config.connect_timeout;
+    while Instant::now() < until {
+        match cluster.ask(broker, &request, 1..=8, cluster.config.connect_timeout).await {
+            Ok(answer) if answer.topics.iter().all(|topic| topic.error_code == 0) => return,
+            Ok(_) => sleep(PAUSE).await,
+            Err(error) => {
+                tracing::debug!(broker, error = super::chain(&error), "a broker is not asked about a new topic");
+                return;
+            }
+        }
     }
 }
 
@@ -128,7 +151,7 @@ fn creation(cluster: &Cluster, spec: &TopicSpec, optional: bool, within: std::ti
         given => i16::try_from(given).unwrap_or(i16::MAX),
     };
     let topic = CreatableTopic::default()
-        .with_name(kafka_protocol::messages::TopicName(StrBytes::from_string(spec.name.as_str().to_owned())))
+        .with_name(offsets::name(&spec.name))
         .with_num_partitions(i32::try_from(spec.partitions).unwrap_or(i32::MAX))
         .with_replication_factor(replicas)
         .with_configs(configs.collect());
