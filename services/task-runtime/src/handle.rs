@@ -35,8 +35,18 @@ pub enum Consistency {
 
 /// What a read hands to the task: it runs on the task's thread against applied state.
 pub(crate) type ReadFn = Box<dyn FnOnce(Result<(&View<'_>, Position), CallError>) + Send>;
-/// Whether a wait is over: it has been answered, or nobody listens any more.
-pub(crate) type WaitFn = Box<dyn FnMut(Result<(&View<'_>, Position), CallError>) -> bool + Send>;
+/// Whether a wait is over: it has been answered, or nobody listens any more. Of a glance: whether it would be.
+pub(crate) type WaitFn = Box<dyn FnMut(Sight<'_>) -> bool + Send>;
+
+/// What a wait is shown.
+pub(crate) enum Sight<'a> {
+    /// Applied state of a task that may not own its partition any more: nobody is told of it.
+    Glance(&'a View<'a>),
+    /// Applied state that may be told.
+    State(&'a View<'a>, Position),
+    /// There will be none.
+    Refused(CallError),
+}
 
 pub(crate) enum Request {
     Execute { command: Command, reply: oneshot::Sender<Result<Committed, CallError>> },
@@ -63,7 +73,7 @@ impl Request {
             // The caller may have gone away: then nobody needs the answer.
             Self::Execute { reply, .. } => drop(reply.send(Err(error))),
             Self::Read { run, .. } => run(Err(error)),
-            Self::Wait { mut check, .. } => drop(check(Err(error))),
+            Self::Wait { mut check, .. } => drop(check(Sight::Refused(error))),
             Self::Digest { reply } => drop(reply.send(Err(error))),
         }
     }
@@ -110,7 +120,7 @@ impl Handle {
     }
 
     /// Returns the first `Some` that `check` gives, looking now (as a strong read does) and after every commit that changes
-    /// `key` of `store`. Any number of callers may wait; drop the future to stop waiting.
+    /// `key` of `store`. What it gives is not always used, so it must not count on that. Any number of callers may wait; drop the future to stop waiting.
     ///
     /// # Errors
     /// See [`CallError`].
@@ -121,16 +131,17 @@ impl Handle {
     {
         let (reply, answer) = oneshot::channel();
         let mut reply = Some(reply);
-        let check: WaitFn = Box::new(move |state| {
+        let check: WaitFn = Box::new(move |sight| {
             if reply.as_ref().is_none_or(oneshot::Sender::is_closed) {
                 return true;
             }
-            let result = match state {
-                Ok((view, position)) => match check(view) {
+            let result = match sight {
+                Sight::Glance(view) => return check(view).is_some(),
+                Sight::State(view, position) => match check(view) {
                     Some(found) => Ok((found, position)),
                     None => return false,
                 },
-                Err(error) => Err(error),
+                Sight::Refused(error) => Err(error),
             };
             if let Some(reply) = reply.take() {
                 let _ = reply.send(result);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::CallError;
-use crate::handle::{Position, WaitFn};
+use crate::handle::{Position, Sight, WaitFn};
 use crate::view::View;
 
 /// Waits by the key that they look at.
@@ -22,7 +22,7 @@ impl Waiters {
             self.sweep(view, at);
         }
         if self.count >= limit {
-            wait(Err(CallError::Overloaded { task: "waits".to_owned() }));
+            wait(Sight::Refused(CallError::Overloaded { task: "waits".to_owned() }));
             return;
         }
         self.by_key.entry(key).or_default().push(wait);
@@ -33,7 +33,7 @@ impl Waiters {
     pub(crate) fn changed(&mut self, key: &[u8], view: &View<'_>, at: Position) {
         let Some(waits) = self.by_key.get_mut(key) else { return };
         let before = waits.len();
-        waits.retain_mut(|wait| !wait(Ok((view, at))));
+        waits.retain_mut(|wait| !wait(Sight::State(view, at)));
         self.count -= before - waits.len();
         if waits.is_empty() {
             self.by_key.remove(key);
@@ -43,7 +43,7 @@ impl Waiters {
     /// Ends all waits with an error.
     pub(crate) fn fail_all(&mut self, error: &CallError) {
         for mut wait in std::mem::take(&mut self.by_key).into_values().flatten() {
-            wait(Err(error.clone()));
+            wait(Sight::Refused(error.clone()));
         }
         self.count = 0;
     }

@@ -6,8 +6,9 @@ use futures::future::BoxFuture;
 use tokio::time::Instant;
 
 use crate::config::Backoff;
-use crate::handle::{Position, ReadFn, WaitFn};
+use crate::handle::{Position, ReadFn, Sight, WaitFn};
 use crate::task::Task;
+use crate::view::View;
 use crate::{CallError, Consistency, TaskError};
 
 /// A call that may be answered once the task has proven that it still owns its partition.
@@ -42,7 +43,7 @@ impl Reads {
             match ask {
                 Ask::Read { run, .. } => run(Err(error.clone())),
                 Ask::Wait { mut check, .. } => {
-                    check(Err(error.clone()));
+                    check(Sight::Refused(error.clone()));
                 }
             }
         }
@@ -79,8 +80,22 @@ impl Task {
         }
     }
 
-    pub(super) fn wait(&mut self, store_key: Vec<u8>, check: WaitFn) {
-        self.running.reads.push(Ask::Wait { store_key, check });
+    /// What is there already is told once the task has proven that it still owns it. What is not will come with a commit,
+    /// which is proof enough: until then nothing is said.
+    pub(super) fn wait(&mut self, store_key: Vec<u8>, mut check: WaitFn) {
+        let is_over = check(Sight::Glance(&View::of_owner(&*self.store, &self.met_damage)));
+        if is_over {
+            self.running.reads.push(Ask::Wait { store_key, check });
+        } else {
+            self.keep_waiting(store_key, check);
+        }
+    }
+
+    fn keep_waiting(&mut self, store_key: Vec<u8>, check: WaitFn) {
+        // What it waits for may be computed already.
+        self.running.overdue |= self.running.held.changes(&store_key);
+        let (view, at) = (View::of_owner(&*self.store, &self.met_damage), self.position());
+        self.running.waiters.add(store_key, check, self.config.waits_max, &view, at);
     }
 
     /// Looks at the end of the changelog, for all calls that have gathered.
@@ -139,17 +154,14 @@ impl Task {
 
     fn serve(&mut self, asks: Vec<Ask>) {
         let at = self.position();
-        let limit = self.config.waits_max;
         for ask in asks {
-            let view = crate::view::View::of_owner(&*self.store, &self.met_damage);
+            let view = View::of_owner(&*self.store, &self.met_damage);
             match ask {
                 Ask::Read { bound: Some(bound), run } if bound.offset > at.offset => run(Err(CallError::NotUpToBound)),
                 Ask::Read { run, .. } => run(Ok((&view, at))),
                 Ask::Wait { store_key, mut check } => {
-                    if !check(Ok((&view, at))) {
-                        // What it waits for may be computed already.
-                        self.running.overdue |= self.running.held.changes(&store_key);
-                        self.running.waiters.add(store_key, check, limit, &view, at);
+                    if !check(Sight::State(&view, at)) {
+                        self.keep_waiting(store_key, check);
                     }
                 }
             }

@@ -259,6 +259,12 @@ impl Life {
         read.await.map(|(found, _)| found)
     }
 
+    /// Waits until a row is there.
+    pub(crate) async fn waits_for(&self, key: &'static str) -> Result<(), CallError> {
+        let wait = self.handle.wait(ROWS, key.as_bytes(), |view| view.get(ROWS, key.as_bytes()).unwrap());
+        wait.await.map(|_| ())
+    }
+
     /// The error that the life ends with by itself.
     pub(crate) async fn error(self) -> TaskError {
         self.job.await.unwrap().expect_err("it cannot go on")
@@ -308,8 +314,7 @@ pub(crate) fn notebook() -> Definition {
 
 /// Waits until a row is there.
 pub(crate) async fn arrives(life: &Life, key: &'static str) {
-    let wait = life.handle.wait(ROWS, key.as_bytes(), |view| view.get(ROWS, key.as_bytes()).unwrap());
-    tokio::time::timeout(Duration::from_secs(60), wait).await.expect("it arrives").unwrap();
+    tokio::time::timeout(Duration::from_secs(60), life.waits_for(key)).await.expect("it arrives").unwrap();
 }
 
 /// Begins in the first second of 1970 and moves with simulated time.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_log::MemoryLog;
+use event_log::{MemoryLog, Offset};
 use state_store::MemoryStore;
 use task_runtime::{
     Assignment, CallError, Consistency, Position, Role, Runtime, Start, Storage, TaskState, TaskStatus,
@@ -85,6 +85,38 @@ async fn a_promoted_standby_owns_and_the_deposed_owner_stands_by() {
         first.put("c", None).await.unwrap();
         assert_eq!((first.status().epoch, first.has("b").await), (3, Ok(true)));
         second.reaches(TaskStatus::is_warm).await;
+    };
+    LocalSet::new().run_until(run).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deposed_owner_tells_no_wait_of_what_it_has_or_will_never_get() {
+    let run = async {
+        for key in ["a", "z"] {
+            let log = Log::with(&notebook()).await;
+            let first = begin_as(Role::Active, "one", &log, &Disk::default());
+            first.put("a", None).await.unwrap();
+            let second = begin_as(Role::Standby, "two", &log, &Disk::default());
+            second.reaches(TaskStatus::is_warm).await;
+            second.assign(Role::Active);
+            second.put("b", None).await.unwrap();
+            assert_eq!(first.waits_for(key).await, Err(not_owner(2, "two")), "{key}");
+        }
+    };
+    LocalSet::new().run_until(run).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_for_what_is_to_come_asks_the_log_nothing() {
+    let run = async {
+        let log = Log::with(&notebook()).await;
+        let owner = begin_as(Role::Active, "one", &log, &Disk::default());
+        owner.put("a", None).await.unwrap();
+        // Whoever looked would find the log shorter than it was, and give up.
+        log.end_once("notebook-changelog", Offset::ZERO);
+        let (waited, put) = tokio::join!(owner.waits_for("b"), owner.put("b", None));
+        assert_eq!((waited, put.is_ok()), (Ok(()), true));
+        assert!(owner.waits_for("b").await.is_err(), "what is there already is told only to an owner");
     };
     LocalSet::new().run_until(run).await;
 }
