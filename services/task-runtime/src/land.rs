@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use event_log::{Error, FetchFrom, FetchLimits, Offset, Record, SharedLog, TopicPartition};
+use tokio::time::Instant;
 
 use crate::TaskError;
 use crate::changelog::{Chain, Read};
@@ -28,6 +29,8 @@ pub(crate) struct Followed {
     pub(crate) entries: Vec<(u64, Bytes)>,
     /// End of the log.
     pub(crate) end: u64,
+    /// When it was no further.
+    pub(crate) as_of: Instant,
 }
 
 /// One changelog, for appending and reading.
@@ -149,9 +152,9 @@ impl Changelog {
         let limits = FetchLimits { max_bytes_per_partition: READ_BYTES, max_wait };
         let Some(fetched) = self.log.fetch(&at, limits).await?.pop() else { return Ok(None) };
         let batch = fetched.result.map_err(|error| self.classed(error, from))?;
-        let end = batch.high_watermark.0;
+        let (end, as_of) = (batch.high_watermark.0, batch.as_of);
         let entries = batch.records.into_iter().map(|r| (r.offset.0, r.record.value.unwrap_or_default())).collect();
-        Ok(Some(Followed { entries, end }))
+        Ok(Some(Followed { entries, end, as_of }))
     }
 
     /// End of the log, trying until it answers.

@@ -34,8 +34,6 @@ struct Held {
 #[derive(Default)]
 struct Following {
     fetch: Option<BoxFuture<'static, Result<Followed, TaskError>>>,
-    /// When the fetch that is under way began.
-    fetching_since: Option<Instant>,
     look: Option<BoxFuture<'static, Result<Offset, TaskError>>>,
     looking_since: Option<Instant>,
     /// A look found this end, and began at this time.
@@ -106,7 +104,6 @@ impl Task {
     fn start_following(&self, following: &mut Following) {
         if following.fetch.is_none() {
             let (changelog, from) = (self.changelog.clone(), self.next_offset);
-            following.fetching_since = Some(Instant::now());
             following.fetch = Some(Box::pin(async move { changelog.follow(from).await }));
         }
         let wants_look = following.held.iter().any(|held| matches!(held.need, Need::AtEndSince(_)));
@@ -128,7 +125,7 @@ impl Task {
         self.board.saw_end(followed.end.max(self.next_offset), behind, self.clock.now_ms());
         self.metrics.lag(self.board.lag(self.clock.now_ms()).0);
         if !behind {
-            following.fresh_at = following.fresh_at.max(following.fetching_since);
+            following.fresh_at = following.fresh_at.max(Some(followed.as_of));
         }
         Ok(())
     }

@@ -187,17 +187,18 @@ impl EmbeddedLog {
     async fn look(&self, asked: &[Asked<'_>], limits: FetchLimits) -> Result<Vec<Fetched>, Error> {
         let engine = self.engine();
         engine.check_open()?;
+        let as_of = Instant::now();
         let mut answer = Vec::new();
         let mut on_disk = Vec::new();
         for asked in asked {
             let result = match asked.find(engine, limits) {
                 Ok(None) => continue,
                 Ok(Some(Found::Head { batches, high_watermark })) => {
-                    asked.records(&batches).map(|records| FetchedBatch { records, high_watermark })
+                    asked.records(&batches).map(|records| FetchedBatch { records, high_watermark, as_of })
                 }
                 Ok(Some(Found::Disk(read))) => {
                     on_disk.push((answer.len(), read));
-                    Ok(FetchedBatch::default())
+                    Ok(FetchedBatch { records: Vec::new(), high_watermark: asked.wanted.offset, as_of })
                 }
                 Err(error) => Err(error),
             };
@@ -206,7 +207,7 @@ impl EmbeddedLog {
         if !on_disk.is_empty() {
             // One hop for all of them.
             let run = move |engine: &Engine| {
-                Ok(on_disk.into_iter().map(|(at, read)| (at, read.run(engine))).collect::<Vec<_>>())
+                Ok(on_disk.into_iter().map(|(at, read)| (at, read.run(engine, as_of))).collect::<Vec<_>>())
             };
             for (at, result) in self.blocking(run).await? {
                 answer[at].result = result;

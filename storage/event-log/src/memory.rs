@@ -69,7 +69,7 @@ impl Sequence {
             }
             records.push(StoredRecord { offset: Offset(offset), record: record.clone() });
         }
-        Ok(FetchedBatch { records, high_watermark: Offset(self.end()) })
+        Ok(FetchedBatch { records, high_watermark: Offset(self.end()), as_of: Instant::now() })
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
 use crate::{Error, Offset, Record, StoredRecord, TopicPartition, TopicSpec};
 
@@ -40,12 +41,23 @@ pub struct Fetched {
 }
 
 /// Records of one partition.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct FetchedBatch {
     /// Records in offset order from the offset asked for. May begin later where the broker has removed records.
     pub records: Vec<StoredRecord>,
     /// First offset that is not yet readable; what a reader at the end has read up to.
     pub high_watermark: Offset,
+    /// A time at which the high watermark was no higher: whoever has read up to it has read all that there was then. An
+    /// adapter that reads ahead may have looked before it was asked.
+    pub as_of: Instant,
+}
+
+impl FetchedBatch {
+    /// The offset behind the last record; none without records.
+    #[must_use]
+    pub fn end(&self) -> Option<Offset> {
+        self.records.last().map(|last| last.offset.next())
+    }
 }
 
 /// A partitioned, append-only log.

@@ -37,7 +37,7 @@ impl KafkaLog {
         }
         let cluster = Arc::new(cluster);
         let appends = Appends::new(cluster.clone());
-        Ok(Self { shared: Arc::new(Shared { cluster, appends, fetches: fetch::Shared::default() }) })
+        Ok(Self { shared: Arc::new(Shared { cluster, appends, fetches: fetch::Shared::new() }) })
     }
 }
 
@@ -68,6 +68,8 @@ impl EventLog for KafkaLog {
     }
 
     async fn delete_before(&self, partition: &TopicPartition, offset: Offset) -> Result<(), Error> {
-        offsets::delete_before(&self.shared.cluster, partition, offset).await
+        offsets::delete_before(&self.shared.cluster, partition, offset).await?;
+        self.shared.fetches.tails.removed(partition, offset);
+        Ok(())
     }
 }

@@ -12,9 +12,11 @@ pub(crate) mod cluster;
 mod connection;
 mod dial;
 pub(crate) mod fetch;
+mod meters;
 pub(crate) mod offsets;
 pub(crate) mod quotas;
 mod sasl;
+mod tail;
 mod tls;
 pub(crate) mod topics;
 

@@ -98,14 +98,12 @@ impl Source {
         let limits = FetchLimits { max_bytes_per_partition: bytes, max_wait: Duration::from_millis(200) };
         let mut backoff = Backoff::new(&self.config);
         loop {
-            let fetched = match self.log.fetch(&at, limits).await {
-                Ok(mut fetched) => fetched.pop().map_or_else(|| Ok(Default::default()), |fetched| fetched.result),
-                Err(error) => Err(error),
-            };
-            match fetched {
+            let fetched = self.log.fetch(&at, limits).await;
+            match fetched.and_then(|mut fetched| fetched.pop().map(|fetched| fetched.result).transpose()) {
                 Ok(batch) => {
+                    let records = batch.map_or_else(Vec::new, |batch| batch.records);
                     let decode = |value: Option<Bytes>| value.and_then(|value| SnapshotRecord::decode(&value));
-                    return Ok(batch.records.into_iter().map(|r| (r.offset.0, decode(r.record.value))).collect());
+                    return Ok(records.into_iter().map(|r| (r.offset.0, decode(r.record.value))).collect());
                 }
                 // Trimmed meanwhile: a newer snapshot is complete.
                 Err(Error::OffsetOutOfRange { .. }) => return Ok(Vec::new()),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use event_log::{Error, Offset, StoredRecord};
+use tokio::time::Instant;
 
 use super::Partition;
 use crate::batch::{Batch, Damage};
@@ -85,8 +86,8 @@ impl Partition {
 }
 
 impl DiskRead {
-    /// Reads and decodes. Blocks on the disk.
-    pub(crate) fn run(self, engine: &Engine) -> Result<event_log::FetchedBatch, Error> {
+    /// Reads and decodes what was found at this time. Blocks on the disk.
+    pub(crate) fn run(self, engine: &Engine, as_of: Instant) -> Result<event_log::FetchedBatch, Error> {
         let Self { partition, source, offset, limit, bytes_max } = self;
         let stretch = match source {
             Source::Active(stretch) => stretch,
@@ -120,6 +121,6 @@ impl DiskRead {
         if records.is_empty() {
             return Err(partition.missing(offset));
         }
-        Ok(event_log::FetchedBatch { records, high_watermark: Offset(limit) })
+        Ok(event_log::FetchedBatch { records, high_watermark: Offset(limit), as_of })
     }
 }

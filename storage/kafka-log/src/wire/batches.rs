@@ -38,6 +38,15 @@ pub(crate) struct Read {
     pub(crate) next: Offset,
 }
 
+impl Read {
+    /// The high watermark that goes with these records: brokers look at theirs before they read, so that the records may
+    /// lie behind what they name.
+    pub(crate) fn high_watermark(&self, named: i64) -> Offset {
+        let end = self.records.last().map_or(Offset::ZERO, |last| last.offset.next());
+        end.max(Offset(u64::try_from(named).unwrap_or(0)))
+    }
+}
+
 /// The records from offset `from` on. Brokers begin with the batch that has it, and may end within one.
 pub(crate) fn read(mut bytes: Bytes, from: Offset) -> Result<Read, Unreadable> {
     let mut read = Read { records: Vec::new(), next: from };

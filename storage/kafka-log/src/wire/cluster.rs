@@ -78,6 +78,13 @@ struct Idle {
     since: Instant,
 }
 
+/// A connection that somebody keeps.
+#[derive(Debug)]
+pub(crate) struct Lent {
+    pub(crate) connection: Connection,
+    _permit: OwnedSemaphorePermit,
+}
+
 /// How far a partition is known to reach. A broker that was deposed and has not heard of it still answers as its leader,
 /// with an end that lies before records that were acknowledged by the next one.
 #[derive(Debug, Clone, Default)]
@@ -211,6 +218,15 @@ impl Cluster {
             self.forget_idle(broker);
             Err(Error::Timeout { broker: broker.to_owned(), after: within })
         })
+    }
+
+    /// A connection for somebody who keeps it.
+    pub(crate) async fn lend(&self, broker: &str) -> Result<Lent, Error> {
+        let permit = self.permits.clone().try_acquire_owned();
+        let _permit = permit.map_err(|_| Error::Exhausted(self.config.connections_max))?;
+        let connection = timeout(self.config.connect_timeout, self.open(broker)).await;
+        let late = || Error::Timeout { broker: broker.to_owned(), after: self.config.connect_timeout };
+        Ok(Lent { connection: connection.unwrap_or_else(|_| Err(late()))?, _permit })
     }
 
     async fn open(&self, broker: &str) -> Result<Connection, Error> {

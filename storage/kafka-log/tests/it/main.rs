@@ -10,6 +10,7 @@ mod chain;
 mod contract;
 mod faults;
 mod proxy;
+mod readers;
 mod refusals;
 mod secure;
 mod three_nodes;

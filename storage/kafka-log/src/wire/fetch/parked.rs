@@ -1,7 +1,7 @@
 //! Requests that wait at a broker although no fetch waits for them any more.
 //!
-//! A fetch over several brokers ends with the first that has something. The requests at the others wait on, and the next
-//! fetch from the same offsets takes them over. An answer that came in between is taken as well: records at an offset do not
+//! A fetch over several brokers ends with the first that has something, or when somebody else waits for the same. The
+//! requests at the others wait on, and the next fetch from the same offsets takes them over. An answer that came in between is taken as well: records at an offset do not
 //! change, so it only knows a little less of what came later.
 
 use std::collections::HashMap;
@@ -14,24 +14,36 @@ use kafka_protocol::messages::FetchResponse;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::wire::meters::Meters;
+use crate::wire::tail::Tails;
+
 /// How many there may be, and how long they are kept for the fetch that they belong to.
 const PARKED_MAX: usize = 512;
 const PARKED_FOR: Duration = Duration::from_secs(6);
 
-pub(super) type Answer = Result<FetchResponse, crate::wire::Error>;
+/// When a request was sent, and its answer.
+pub(super) type Answer = (Instant, Result<FetchResponse, crate::wire::Error>);
 /// What makes two requests the same: the broker, the partitions with their offsets, the limit of bytes.
 pub(super) type Key = (String, Vec<(TopicPartition, Offset)>, usize);
 /// A request under way, and until when it is kept.
 type Waiting = (oneshot::Receiver<Answer>, Instant);
 
 /// What fetches leave to each other.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Shared {
+    pub(crate) tails: Tails,
+    pub(super) meters: Meters,
     parked: Mutex<HashMap<Key, Waiting>>,
     turn: AtomicUsize,
 }
 
 impl Shared {
+    pub(crate) fn new() -> Self {
+        let meters = Meters::new();
+        let tails = Tails::new(meters.clone());
+        Self { tails, meters, parked: Mutex::default(), turn: AtomicUsize::new(0) }
+    }
+
     /// A number that grows with each request.
     pub(super) fn turn(&self) -> usize {
         self.turn.fetch_add(1, Ordering::Relaxed)
@@ -70,7 +82,7 @@ impl<'a> Poll<'a> {
         self.request = None;
         let gone =
             || crate::wire::Error::Io { broker: "a broker".to_owned(), source: std::io::ErrorKind::Interrupted.into() };
-        answer.unwrap_or_else(|_| Err(gone()))
+        answer.unwrap_or_else(|_| (Instant::now(), Err(gone())))
     }
 }
 
