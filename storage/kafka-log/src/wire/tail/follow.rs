@@ -18,7 +18,7 @@ use crate::wire::meters::Meters;
 use crate::wire::{Error, chain};
 
 /// Longest wait of one request: a partition that is new to it comes into the next.
-const WAIT: Duration = Duration::from_millis(500);
+const WAIT_MAX: Duration = Duration::from_secs(2);
 /// Most bytes of one partition, and of one answer.
 const PARTITION_BYTES_MAX: usize = 256 * 1024;
 const ANSWER_BYTES_MAX: i32 = 16 << 20;
@@ -49,7 +49,10 @@ impl Follower {
                 Err(error) => chain(&error),
             };
             tracing::debug!(broker = &*self.group.broker, why, "reading ahead is interrupted");
+            let begun = Instant::now();
             lock(&self.state).forget_all(&self.group);
+            // The readers ask for themselves now; it may be another broker by this time. Unknown, they will find out.
+            drop(self.cluster.refresh(begun).await);
             sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
@@ -63,11 +66,12 @@ impl Follower {
             self.wake.notified().await;
             return Ok(());
         }
+        let wait = WAIT_MAX.min(self.cluster.config.poll_wait);
         let mut connection = self.cluster.lend(&self.group.broker).await?;
         loop {
             let request = FetchRequest::default()
                 .with_replica_id((-1).into())
-                .with_max_wait_ms(i32::try_from(WAIT.as_millis()).unwrap_or(i32::MAX))
+                .with_max_wait_ms(i32::try_from(wait.as_millis()).unwrap_or(i32::MAX))
                 .with_min_bytes(1)
                 .with_max_bytes(ANSWER_BYTES_MAX);
             let request = session.add_to(request, wanted, PARTITION_BYTES_MAX);
@@ -76,7 +80,7 @@ impl Follower {
             }
             let as_of = Instant::now();
             self.meters.asked();
-            let answer = self.ask(&mut connection, &request).await?;
+            let answer = self.ask(&mut connection, &request, wait).await?;
             match answer.error_code.err() {
                 None => session.answered(answer.session_id),
                 // The broker has many sessions and keeps the newest.
@@ -96,8 +100,8 @@ impl Follower {
         }
     }
 
-    async fn ask(&self, connection: &mut Lent, request: &FetchRequest) -> Result<FetchResponse, Error> {
-        let within = WAIT + self.cluster.config.request_timeout;
+    async fn ask(&self, connection: &mut Lent, request: &FetchRequest, wait: Duration) -> Result<FetchResponse, Error> {
+        let within = wait + self.cluster.config.request_timeout;
         let answer = timeout(within, connection.connection.call(request, 7..=12)).await;
         answer.unwrap_or_else(|_| Err(Error::Timeout { broker: self.group.broker.to_string(), after: within }))
     }
