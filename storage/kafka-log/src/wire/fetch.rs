@@ -5,22 +5,26 @@
 //! by itself, and the next fetch from the same offsets takes it over instead of asking again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use event_log::{FetchFrom, FetchLimits, Fetched, Offset, TopicPartition};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::cluster::{Cluster, Led};
 use super::offsets;
+use super::tail::Look;
 
 mod direct;
 mod parked;
 
-use direct::{Direct, Positions};
+use direct::{Direct, Found, Positions};
 pub(crate) use parked::Shared;
 
 /// Most bytes asked of one partition in one answer.
 const PARTITION_BYTES_MAX: usize = 16 << 20;
+/// How long what is at hand waits for what lies further back: a broker that hangs shall not keep the others' records.
+const PROBE: Duration = Duration::from_millis(250);
 
 /// Reads as [`event_log::EventLog::fetch`] says.
 pub(crate) async fn fetch(
@@ -45,28 +49,29 @@ pub(crate) async fn fetch(
     let mut reader = shared.tails.reader();
     let mut is_at_end = false;
     loop {
-        let look = reader.look(cluster, &positions, bytes);
-        if !look.ready.is_empty() {
-            return look.ready.into_iter().map(|(at, batch)| fetched((at, Ok(batch)))).collect();
+        let Look { ready, outside, further_back } = reader.look(cluster, &positions, bytes);
+        let mut answer: Found = ready.into_iter().map(|(at, batch)| (at, Ok(batch))).collect();
+        let (now, is_enough) = (Instant::now(), !answer.is_empty());
+        // What is at hand does not keep the reader from what lies further back, however much of it there always is.
+        if is_enough && !further_back || !is_enough && now >= deadline {
+            return answer.into_iter().map(fetched).collect();
         }
-        let now = Instant::now();
-        if now >= deadline {
-            return Vec::new();
-        }
-        if look.outside.is_empty() {
+        if outside.is_empty() {
             // Over in any case once the deadline is.
             let _ = timeout_at(deadline, reader.woken.notified()).await;
             continue;
         }
-        let until = if is_at_end || !look.further_back { deadline } else { now };
-        let outside = look.outside.iter().map(|at| positions[*at].clone()).collect();
+        let is_probe = is_enough || further_back && !is_at_end;
+        let until = if is_probe { now } else { deadline };
+        let asked = outside.iter().map(|at| positions[*at].clone()).collect();
         let (found, reached) = tokio::select! {
             biased;
-            found = Direct::new(cluster, shared, bytes, until, outside).run() => found,
-            () = reader.woken.notified() => continue,
+            found = Direct::new(cluster, shared, bytes, until, asked).run() => found,
+            () = reader.woken.notified(), if !is_enough => continue,
+            () = sleep(PROBE), if is_enough => return answer.into_iter().map(fetched).collect(),
         };
         is_at_end = true;
-        for (place, (at, (partition, offset))) in look.outside.iter().zip(reached).enumerate() {
+        for (place, (at, (partition, offset))) in outside.iter().zip(reached).enumerate() {
             let end = match found.get(&place) {
                 None => Some(offset),
                 Some(Ok(batch)) => batch.end().filter(|end| *end >= batch.high_watermark),
@@ -77,8 +82,9 @@ pub(crate) async fn fetch(
             }
             positions[*at].1 = offset;
         }
-        if !found.is_empty() {
-            return found.into_iter().map(|(place, result)| fetched((look.outside[place], result))).collect();
+        answer.extend(found.into_iter().map(|(place, result)| (outside[place], result)));
+        if !answer.is_empty() {
+            return answer.into_iter().map(fetched).collect();
         }
     }
 }

@@ -72,3 +72,30 @@ async fn a_reader_at_the_end_hears_that_the_log_has_removed_what_it_wants() {
     let fetched = log.fetch(&from(1), limits).await.unwrap().pop().unwrap();
     assert!(matches!(fetched.result, Err(Error::OffsetOutOfRange { earliest: Offset(2), .. })), "{fetched:?}");
 }
+
+#[tokio::test]
+#[ignore = "needs ORDERMESH_TEST_KAFKA_DIR, a Kafka broker (tools/kafka.sh)"]
+async fn a_partition_that_always_has_something_does_not_hide_one_that_is_further_back() {
+    const TURNS: u64 = 50;
+    let _brokers = broker::shared().await;
+    let log = broker::log().await;
+    let [ahead, behind] = [broker::topic("ahead").await, broker::topic("behind").await];
+    let one = |max_wait| FetchLimits { max_bytes_per_partition: 1, max_wait };
+    let moment = Duration::from_millis(100);
+    let from = |partition: &TopicPartition, offset| FetchFrom { partition: partition.clone(), offset: Offset(offset) };
+    // Its readers are at the end, so that what comes now is at hand for as many fetches as there are records.
+    assert!(log.fetch(&[from(&ahead, 0)], one(moment)).await.unwrap().is_empty());
+    let numbers = || (0..2 * TURNS).map(|number| record(number.to_string())).collect::<Vec<_>>();
+    log.append(&ahead, numbers()).await.unwrap();
+    for value in numbers() {
+        log.append(&behind, vec![value]).await.unwrap();
+    }
+    let mut next = [0; 2];
+    for _ in 0..TURNS {
+        for fetched in log.fetch(&[from(&ahead, next[0]), from(&behind, next[1])], one(IN_TIME)).await.unwrap() {
+            let place = usize::from(fetched.partition == behind);
+            next[place] += fetched.result.unwrap().records.len() as u64;
+        }
+    }
+    assert!(next.iter().all(|next| *next >= TURNS / 2), "both go on: {next:?}");
+}

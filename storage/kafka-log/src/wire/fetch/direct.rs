@@ -31,7 +31,7 @@ const PAUSE_MAX: Duration = Duration::from_millis(500);
 /// Where to read on in each partition.
 pub(super) type Positions = Vec<(TopicPartition, Offset)>;
 /// What was found, by the place of the partition in the list that was asked.
-type Found = BTreeMap<usize, Result<FetchedBatch, Error>>;
+pub(super) type Found = BTreeMap<usize, Result<FetchedBatch, Error>>;
 
 /// One fetch. Partitions are named by their place in the list that was asked.
 pub(super) struct Direct<'a> {
