@@ -1,3 +1,5 @@
+//! The tail of a partition and the session of a group, without a broker.
+
 use event_log::{Offset, Record, StoredRecord};
 use kafka_protocol::messages::FetchRequest;
 use tokio::time::{Duration, Instant, advance};
