@@ -169,10 +169,9 @@ impl Forward {
         };
         // A process that stands still keeps its connections open and answers nothing.
         let may_leave = call.repeatable && matches!(owner, Owner::Remote(_));
-        let sent = async { if call.repeatable { owner.call_whole(request).await } else { owner.call(request).await } };
         let answer = tokio::select! {
             biased;
-            answer = sent => answer,
+            answer = owner.call(request) => answer,
             () = self.superseded(call, partition, &claim, changes), if may_leave => return Outcome::Elsewhere,
         };
         match answer {
