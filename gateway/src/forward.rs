@@ -169,9 +169,16 @@ impl Forward {
         };
         // A process that stands still keeps its connections open and answers nothing.
         let may_leave = call.repeatable && matches!(owner, Owner::Remote(_));
+        let sent = async {
+            if call.repeatable && !call.method.server_streaming {
+                owner.call_whole(request).await
+            } else {
+                owner.call(request).await
+            }
+        };
         let answer = tokio::select! {
             biased;
-            answer = owner.call(request) => answer,
+            answer = sent => answer,
             () = self.superseded(call, partition, &claim, changes), if may_leave => return Outcome::Elsewhere,
         };
         match answer {

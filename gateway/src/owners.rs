@@ -96,6 +96,17 @@ impl Owner {
             Self::Remote(upstream) => upstream.call(request).await,
         }
     }
+
+    /// Sends a call that may be sent again.
+    ///
+    /// # Errors
+    /// It did not get there, or the connection broke before the answer ended.
+    pub(crate) async fn call_whole(&self, request: Request<Body>) -> Result<Response<Body>, Unreachable> {
+        match self {
+            Self::Local(owner) => Ok(owner.call(request).await),
+            Self::Remote(upstream) => upstream.call_whole(request).await,
+        }
+    }
 }
 
 type Answer = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;

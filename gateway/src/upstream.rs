@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body::{Frame, SizeHint};
+use http_body_util::BodyExt;
 use service_host::{AddressError, Dialer, PeerChannel, Problem};
 use tonic::body::Body;
 use tonic::{ConnectError, Status};
@@ -39,7 +40,24 @@ impl Upstream {
         Ok(Self { address: Arc::from(address), connections })
     }
 
+    /// Sends a call. The answer passes as it comes.
     pub(crate) async fn call(&self, request: Request<Body>) -> Result<Response<Body>, Unreachable> {
+        let (answer, counted) = self.send(request).await?;
+        Ok(answer.map(|body| Body::new(Passing { body, _counted: counted })))
+    }
+
+    /// Sends a call and waits for the end of its answer: of one that breaks off nothing has been passed on.
+    pub(crate) async fn call_whole(&self, request: Request<Body>) -> Result<Response<Body>, Unreachable> {
+        let (answer, _counted) = self.send(request).await?;
+        let (head, body) = answer.into_parts();
+        let whole = body.collect().await.map_err(|error| {
+            tracing::debug!(address = %self.address, %error, "owner broke off");
+            Unreachable { never_left: false }
+        })?;
+        Ok(Response::from_parts(head, Body::new(whole)))
+    }
+
+    async fn send(&self, request: Request<Body>) -> Result<(Response<Body>, Counted), Unreachable> {
         let connection = self.connections.iter().min_by_key(|connection| connection.calls.load(Ordering::Relaxed));
         let connection = connection.expect("an upstream has at least one connection");
         let counted = Counted::new(&connection.calls);
@@ -47,7 +65,7 @@ impl Upstream {
             tracing::debug!(address = %self.address, error = %service_host::Chain(&error), "owner is unreachable");
             Unreachable { never_left: was_never_connected(&error) }
         })?;
-        Ok(response.map(|body| Body::new(Passing { body, _counted: counted })))
+        Ok((response, counted))
     }
 }
 

@@ -1,15 +1,20 @@
 //! An owner at the other end of a connection is called like one in the same process.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use gateway::Config;
 use proto::orders::v1::{CreateOrderRequest, GetOrderRequest, GetOrderResponse, Order};
 use tonic::Code;
 
-use crate::fixture::{CREATE_ORDER, Fixture, GET_ORDER, LIST_ORDERS, Scripted, framed, remote};
+use crate::fixture::{CREATE_ORDER, Fixture, GET_ORDER, LIST_ORDERS, Scripted, framed, ok, remote};
 
 fn get() -> GetOrderRequest {
     GetOrderRequest { order_id: "o-17".to_owned(), ..Default::default() }
+}
+
+fn create(request_id: &str) -> CreateOrderRequest {
+    CreateOrderRequest { order: Some(Order::default()), request_id: request_id.to_owned(), wait_for: 0 }
 }
 
 #[tokio::test]
@@ -57,21 +62,42 @@ async fn an_owner_that_cannot_be_reached_is_unavailable() {
     }
 }
 
-#[tokio::test]
-async fn a_stream_that_breaks_off_ends_with_a_status() {
+/// An owner whose first answer breaks off in the middle.
+fn breaking_off_once() -> Scripted {
     use http_body::Frame;
     use http_body_util::{BodyExt, StreamBody};
 
-    let owner = Scripted::new(|_| async {
+    let answered = AtomicBool::new(false);
+    Scripted::new(move |_| {
         let first = futures::stream::iter([Ok(Frame::data(framed(b"")))]);
         let broken = futures::stream::once(async { Err(tonic::Status::data_loss("cut")) });
         let body = StreamBody::new(futures::StreamExt::chain(first, broken));
-        let body = tonic::body::Body::new(body.boxed_unsync());
-        http::Response::builder().header("content-type", "application/grpc").body(body).unwrap()
-    });
+        let cut = http::Response::builder().header("content-type", "application/grpc");
+        let cut = cut.body(tonic::body::Body::new(body.boxed_unsync())).unwrap();
+        std::future::ready(if answered.swap(true, Ordering::Relaxed) { ok(&()) } else { cut })
+    })
+}
+
+#[tokio::test]
+async fn what_may_be_sent_twice_is_sent_again_when_its_answer_breaks_off() {
+    for (path, message) in [
+        (GET_ORDER, prost::Message::encode_to_vec(&get())),
+        (CREATE_ORDER, prost::Message::encode_to_vec(&create("r-1"))),
+    ] {
+        let owner = breaking_off_once();
+        let gateway = Fixture::remote(&owner).await;
+        assert_eq!(gateway.call_with(path, &[], &message).await.status.code(), Code::Ok, "{path}");
+        assert_eq!(owner.seen().len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn what_may_not_be_sent_twice_ends_with_a_status_when_its_answer_breaks_off() {
+    let owner = breaking_off_once();
     let gateway = Fixture::remote(&owner).await;
-    let answer = gateway.call(GET_ORDER, &get()).await;
+    let answer = gateway.call(CREATE_ORDER, &create("")).await;
     assert_eq!(answer.refusal(), (Code::Unavailable, "OWNER_UNREACHABLE".to_owned()));
+    assert_eq!(owner.seen().len(), 1);
 }
 
 #[tokio::test]
