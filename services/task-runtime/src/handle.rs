@@ -120,7 +120,8 @@ impl Handle {
     }
 
     /// Returns the first `Some` that `check` gives, looking now (as a strong read does) and after every commit that changes
-    /// `key` of `store`. What it gives is not always used, so it must not count on that. Any number of callers may wait; drop the future to stop waiting.
+    /// `key` of `store`. `check` has no effects of its own: it may be asked again about the same state. Any number of callers
+    /// may wait; drop the future to stop waiting.
     ///
     /// # Errors
     /// See [`CallError`].
