@@ -174,7 +174,7 @@ pub(crate) fn partition_of(key: &[u8]) -> u32 {
 pub(crate) struct Fixture {
     pub(crate) owners: Arc<OneOwner>,
     pub(crate) draining: CancellationToken,
-    address: http::Uri,
+    pub(crate) address: http::Uri,
     client: Client<HttpConnector, Body>,
 }
 

@@ -4,7 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use gateway::Config;
-use proto::orders::v1::{CreateOrderRequest, GetOrderRequest, GetOrderResponse, Order};
+use proto::orders::v1::order_service_client::OrderServiceClient;
+use proto::orders::v1::{
+    CreateOrderRequest, GetOrderRequest, GetOrderResponse, Order, WatchOrderRequest, WatchOrderResponse,
+};
 use tonic::Code;
 
 use crate::fixture::{CREATE_ORDER, Fixture, GET_ORDER, LIST_ORDERS, Scripted, framed, ok, remote};
@@ -100,16 +103,32 @@ async fn what_may_not_be_sent_twice_ends_with_a_status_when_its_answer_breaks_of
     assert_eq!(owner.seen().len(), 1);
 }
 
-#[tokio::test]
-async fn an_answer_that_stalls_ends_at_the_deadline() {
+/// An owner whose answer begins and does not end.
+fn stalling() -> Scripted {
     use http_body::Frame;
     use http_body_util::StreamBody;
 
-    let owner = Scripted::new(|_| async {
+    Scripted::new(move |_| async move {
         let first = futures::stream::iter([Ok::<_, std::convert::Infallible>(Frame::data(framed(b"")))]);
         let body = StreamBody::new(futures::StreamExt::chain(first, futures::stream::pending()));
         http::Response::builder().header("content-type", "application/grpc").body(tonic::body::Body::new(body)).unwrap()
-    });
+    })
+}
+
+#[tokio::test]
+async fn a_watch_passes_what_it_is_told_before_it_ends() {
+    let gateway = Fixture::remote(&stalling()).await;
+    let channel = tonic::transport::Endpoint::from(gateway.address.clone()).connect_lazy();
+    let mut orders = OrderServiceClient::new(channel);
+    let watch = WatchOrderRequest { order_id: "o-17".to_owned(), ..Default::default() };
+    let told = async { orders.watch_order(watch).await.unwrap().into_inner().message().await.unwrap() };
+    let told = tokio::time::timeout(Duration::from_secs(10), told).await.expect("it does not wait for the end");
+    assert_eq!(told, Some(WatchOrderResponse::default()));
+}
+
+#[tokio::test]
+async fn an_answer_that_stalls_ends_at_the_deadline() {
+    let owner = stalling();
     let gateway = Fixture::new(&owner).await;
     let begin = std::time::Instant::now();
     let message = prost::Message::encode_to_vec(&get());
