@@ -137,6 +137,14 @@ impl Tails {
         job.wake.notify_one();
     }
 
+    /// Tells the job of a group that there is something to ask for, should it have nothing under way.
+    fn wake(&self, group: &Group) {
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(job) = jobs.get(group) {
+            job.wake.notify_one();
+        }
+    }
+
     /// Forgets what was kept below an offset that somebody has removed the records below of.
     pub(crate) fn removed(&self, partition: &TopicPartition, below: Offset) {
         let mut state = lock(&self.state);
@@ -174,8 +182,12 @@ impl Reader<'_> {
                 self.enlisted.push(partition.clone());
             }
         }
-        for (group, partition) in changed {
-            state.change(&group, &partition);
+        for (group, partition) in &changed {
+            state.change(group, partition);
+        }
+        drop(state);
+        for (group, _) in changed {
+            self.tails.wake(&group);
         }
         look
     }
