@@ -1,5 +1,5 @@
-//! Appends: for each partition one queue, one job and one connection. What has gathered while a request was under way goes
-//! into the next one together; what comes alone is sent at once. There is no timer.
+//! Appends: for each partition one queue and one job with one request under way, what gathered meanwhile in the next. The
+//! jobs of the partitions that one broker leads meet (`departures`): what waits there at the same time is one request.
 //!
 //! What always holds: a request is sent once. Only after an answer that says that nothing was appended is it sent again,
 //! within the time of one call. Whatever else goes wrong ends the connection, and is told as what it is.
@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::wire::cluster::Cluster;
 use crate::wire::offsets::Search;
 
+mod departures;
 mod job;
 mod meters;
 mod nodelay;

@@ -7,9 +7,9 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Appends go through rskafka (`append`), one connection for each partition, so that nothing ever stands in front of them.
-//! All that it does not have (topics with their properties, several partitions in one fetch, quotas) goes through
-//! `kafka-protocol` ([`wire`]) on connections of its own.
+//! Appends go through rskafka (`append`), one connection for each partition. All that it does not have (topics with their
+//! properties, several partitions in one append or fetch, quotas) goes through `kafka-protocol` ([`wire`]) on connections of
+//! its own, so that no reader ever stands in front of an append.
 //!
 //! What always holds: every call ends in bounded time, whatever the brokers do; an append is sent once and its outcome is
 //! told as it is, known or not; a connection on which something went wrong is never used again; an append waits neither

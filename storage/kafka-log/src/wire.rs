@@ -14,6 +14,7 @@ mod dial;
 pub(crate) mod fetch;
 mod meters;
 pub(crate) mod offsets;
+pub(crate) mod produce;
 pub(crate) mod quotas;
 mod sasl;
 mod tail;

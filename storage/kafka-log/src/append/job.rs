@@ -8,6 +8,7 @@ use rskafka::client::partition::{Compression, PartitionClient};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::departures::{Left, Load};
 use super::outcome::{Outcome, classify};
 use super::producer::{Producer, record};
 use crate::wire::cluster::End;
@@ -47,13 +48,13 @@ impl Job {
     /// Ends when the log is dropped and everything that was taken has its answer.
     pub(super) async fn run(mut self) {
         while let Some(appends) = self.gather().await {
-            let together = appends.iter().flat_map(|waiting| &waiting.records);
-            let result = self.send(&together.collect::<Vec<_>>()).await;
+            let result = self.send(&load(&appends)).await;
             if appends.len() > 1 && matches!(result, Err(Error::TooLarge { .. })) {
                 // Together they are too large for this broker; each for itself may not be.
                 for waiting in appends {
-                    let result = self.send(&waiting.records.iter().collect::<Vec<_>>()).await;
-                    answer(vec![waiting], result);
+                    let alone = vec![waiting];
+                    let result = self.send(&load(&alone)).await;
+                    answer(alone, result);
                 }
             } else {
                 answer(appends, result);
@@ -81,12 +82,12 @@ impl Job {
     }
 
     /// Sends one request until it is answered, refused, or of unknown outcome.
-    async fn send(&mut self, records: &[&Record]) -> Result<Offset, Error> {
+    async fn send(&mut self, load: &Load) -> Result<Offset, Error> {
         let deadline = Instant::now() + self.producer.config().operation_timeout;
         let mut pause = PAUSE;
         loop {
             let begun = Instant::now();
-            let why = match self.try_once(records, deadline).await {
+            let why = match self.try_once(load, deadline).await {
                 Ok(base) => return Ok(base),
                 Err(Outcome::Told(error)) => {
                     if matches!(error, Error::UnknownOutcome(_)) {
@@ -106,13 +107,21 @@ impl Job {
         }
     }
 
-    async fn try_once(&mut self, records: &[&Record], deadline: Instant) -> Result<Offset, Outcome> {
+    async fn try_once(&mut self, load: &Load, deadline: Instant) -> Result<Offset, Outcome> {
+        let base = match self.producer.departures.leave(&self.partition, load, deadline).await {
+            Left::Together(result) => result?,
+            Left::Alone(_place) => self.send_alone(load, deadline).await?,
+        };
+        self.end.reaches(Offset(base.0 + load.records.len() as u64));
+        Ok(base)
+    }
+
+    async fn send_alone(&mut self, load: &Load, deadline: Instant) -> Result<Offset, Outcome> {
         let client = match self.client.take() {
             Some(client) => client,
             None => self.producer.open(&self.partition, deadline).await?,
         };
-        let bytes = records.iter().map(|record| record.approximate_size()).sum();
-        let records: Vec<_> = records.iter().map(|it| record(it)).collect();
+        let records = load.records.iter().map(record).collect();
         let begun = Instant::now();
         let left = deadline.saturating_duration_since(Instant::now()).min(self.producer.config().request_timeout);
         // Whatever happens but a clean answer, the client goes: its connection may still get the answer to this.
@@ -121,13 +130,12 @@ impl Job {
                 self.client = Some(client);
                 let base = offsets.first().copied().and_then(|base| u64::try_from(base).ok());
                 let base = base.map(Offset).ok_or_else(|| Outcome::unknown("the broker gives no offset"))?;
-                self.end.reaches(Offset(base.0 + offsets.len() as u64));
-                self.producer.meters.appended(offsets.len(), bytes, begun.elapsed());
+                self.producer.meters.appended(offsets.len(), load.size, begun.elapsed());
                 Ok(base)
             }
             Ok(Err(error)) => {
-                let (outcome, connected) =
-                    classify(&error, &self.partition, (bytes, self.producer.config().append_bytes_max));
+                let limit = self.producer.config().append_bytes_max;
+                let (outcome, connected) = classify(&error, &self.partition, (load.size, limit));
                 if connected {
                     self.client = Some(client);
                 }
@@ -139,6 +147,12 @@ impl Job {
             }
         }
     }
+}
+
+/// What these appends put together into one request.
+fn load(appends: &[Waiting]) -> Load {
+    let records = appends.iter().flat_map(|waiting| waiting.records.iter().cloned()).collect();
+    Load { records, size: appends.iter().map(|waiting| waiting.size).sum() }
 }
 
 fn answer(appends: Vec<Waiting>, result: Result<Offset, Error>) {

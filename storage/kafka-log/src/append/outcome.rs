@@ -3,8 +3,11 @@
 use event_log::{Error, TopicPartition};
 use rskafka::client::error::{Error as ClientError, ProtocolError};
 
+use crate::error::{Meaning, meaning};
+use crate::wire::ResponseError;
+
 /// How a try ended that did not succeed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Outcome {
     /// Nothing was appended and nothing will be; another try may succeed.
     NotAppended(String),
@@ -32,9 +35,28 @@ pub(super) fn classify(
         ClientError::ServerError { protocol_error, error_message, .. } => {
             let said = error_message.as_deref().unwrap_or("");
             let text = format!("{partition}: {protocol_error:?} {said}");
-            of_code(*protocol_error, text.trim_end().to_owned(), partition, (size, limit))
+            of_protocol_error(*protocol_error, text.trim_end().to_owned(), partition, (size, limit))
         }
         other => (Outcome::unknown(format!("{partition}: {other}")), false),
+    }
+}
+
+/// What a code in the answer to a request for several partitions says about one of them.
+pub(super) fn of_code(
+    code: ResponseError,
+    said: &str,
+    partition: &TopicPartition,
+    (size, limit): (usize, usize),
+) -> Outcome {
+    let text = format!("{partition}: {code:?} {said}").trim_end().to_owned();
+    match meaning(code) {
+        Meaning::Elsewhere | Meaning::Later => Outcome::NotAppended(text),
+        Meaning::Unknown => Outcome::Told(Error::UnknownTopic(partition.to_string())),
+        Meaning::Unclear => Outcome::unknown(text),
+        Meaning::Refused if matches!(code, ResponseError::MessageTooLarge | ResponseError::RecordListTooLarge) => {
+            Outcome::Told(Error::TooLarge { size, limit })
+        }
+        Meaning::Refused => Outcome::Told(Error::Failed(text)),
     }
 }
 
@@ -48,7 +70,7 @@ pub(super) fn innermost(error: &ClientError) -> &ClientError {
     }
 }
 
-fn of_code(
+fn of_protocol_error(
     code: ProtocolError,
     text: String,
     partition: &TopicPartition,

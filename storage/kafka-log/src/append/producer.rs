@@ -13,6 +13,7 @@ use rskafka::client::{Client, ClientBuilder, Credentials, SaslConfig};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
+use super::departures::Departures;
 use super::meters::Meters;
 use super::nodelay;
 use super::outcome::{Outcome, classify, innermost};
@@ -24,7 +25,8 @@ use crate::wire::offsets::Search;
 pub(super) struct Producer {
     cluster: Arc<Cluster>,
     shared: Mutex<Shared>,
-    pub(super) meters: Meters,
+    pub(super) departures: Departures,
+    pub(super) meters: Arc<Meters>,
 }
 
 #[derive(Default)]
@@ -43,7 +45,9 @@ impl std::fmt::Debug for Producer {
 
 impl Producer {
     pub(super) fn new(cluster: Arc<Cluster>) -> Self {
-        Self { cluster, shared: Mutex::default(), meters: Meters::new() }
+        let meters = Arc::new(Meters::new());
+        let departures = Departures::new(cluster.clone(), meters.clone());
+        Self { cluster, shared: Mutex::default(), departures, meters }
     }
 
     pub(super) fn cluster(&self) -> &Cluster {
@@ -89,9 +93,11 @@ impl Producer {
         }
     }
 
-    /// Makes the client ask again who leads what, unless somebody has since `since`. A client whose own connection hangs
-    /// or is broken is given up.
+    /// Asks again who leads what, and makes the client do so, unless somebody has since `since`. A client whose own connection
+    /// hangs or is broken is given up.
     pub(super) async fn look_again(&self, since: Instant) {
+        // Refused or late, what is known stays, and the next try tells.
+        let _ = timeout(self.config().connect_timeout, self.cluster.refresh(since)).await;
         let mut shared = self.shared.lock().await;
         if shared.looked.is_some_and(|looked| looked > since) {
             return;

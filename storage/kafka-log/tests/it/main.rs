@@ -14,3 +14,4 @@ mod readers;
 mod refusals;
 mod secure;
 mod three_nodes;
+mod together;

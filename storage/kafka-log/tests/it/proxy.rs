@@ -29,6 +29,7 @@ pub(crate) enum Mode {
 pub(crate) struct Proxy {
     mode: Arc<Mutex<Mode>>,
     release: Arc<Notify>,
+    appends: Arc<AtomicUsize>,
     touched: Arc<AtomicUsize>,
     ports: Arc<Mutex<HashMap<u16, u16>>>,
 }
@@ -39,6 +40,7 @@ impl Proxy {
         let proxy = Self {
             mode: Arc::new(Mutex::new(Mode::Pass)),
             release: Arc::default(),
+            appends: Arc::default(),
             touched: Arc::default(),
             ports: Arc::default(),
         };
@@ -70,7 +72,12 @@ impl Proxy {
         self.release.notify_waiters();
     }
 
-    /// How many appends something was done to.
+    /// How many requests that append have come by.
+    pub(crate) fn appends(&self) -> usize {
+        self.appends.load(Ordering::SeqCst)
+    }
+
+    /// How many of them something was done to.
     pub(crate) fn touched(&self) -> usize {
         self.touched.load(Ordering::SeqCst)
     }
@@ -103,6 +110,7 @@ impl Wire {
         while let Some(frame) = tokio::select! { frame = read(&mut from) => frame, () = self.cut.notified() => None } {
             let appends = i16::from_be_bytes([frame[4], frame[5]]) == PRODUCE;
             let mode = *self.proxy.mode.lock().unwrap();
+            self.proxy.appends.fetch_add(usize::from(appends), Ordering::SeqCst);
             if appends && mode != Mode::Pass {
                 self.proxy.touched.fetch_add(1, Ordering::SeqCst);
                 *self.lose.lock().unwrap() = mode == Mode::LoseAnswers;
