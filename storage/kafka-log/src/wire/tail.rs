@@ -1,17 +1,16 @@
-//! Reading ahead where readers have come to the end: one request for all partitions with the same number that one broker
-//! leads and that anybody in this process waits for, always under way. What it brings is kept for a moment, for all who read
-//! that partition.
+//! Reading ahead where readers have come to the end: two requests for all partitions that one broker leads and that anybody in
+//! this process waits for, always under way. What they bring is kept for a moment, for all who read that partition.
 //!
 //! The tasks of a process wait for some hundred partitions, several of them for the same, and a request costs a broker far
 //! more than the few records that it brings. So they wait here, and only who is further back asks for itself. But a broker
-//! looks through all partitions of a request that waits whenever one of them moves: what belongs together, as the records of
-//! one order do, is asked for together, and not more.
+//! looks through all partitions of a request whenever one of them moves: those that lie still, which are most, are asked for
+//! apart from those that move.
 //!
 //! What always holds: what is kept of a partition is what the broker gave, without gaps, from `base` to `next`. Nothing is
 //! decided here: whatever goes wrong with a partition or a broker makes its tails be forgotten, and the readers, who are
 //! outside then, ask for themselves and hear what it is.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -31,9 +30,12 @@ mod session;
 use follow::Follower;
 use partition::Tail;
 
+/// A partition to which something comes that soon after something else moves; one to which nothing comes for long lies still.
+const MOVING_WITHIN: Duration = Duration::from_secs(1);
+const STILL_AFTER: Duration = Duration::from_secs(10);
 /// A tail that nobody has asked for so long is given up.
 const UNASKED_FOR: Duration = Duration::from_secs(40);
-/// How often is looked for such tails, and for records that were kept long enough.
+/// How often is looked for tails that lie still or nobody has asked for, and for records that were kept long enough.
 const SWEEP: Duration = Duration::from_secs(2);
 
 /// The tails of a process.
@@ -42,36 +44,44 @@ pub(crate) struct Tails {
     state: Arc<Mutex<State>>,
     meters: Meters,
     /// One job for each group.
-    jobs: Mutex<HashMap<Group, Job>>,
-}
-
-/// What keeps a request under way for a group.
-#[derive(Debug)]
-struct Job {
-    wake: Arc<Notify>,
-    _going: AbortOnDropHandle<()>,
+    jobs: Mutex<HashMap<Group, AbortOnDropHandle<()>>>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     tails: HashMap<TopicPartition, Tail>,
     /// Partitions whose part in the next request has changed.
-    changed: HashMap<Group, Vec<TopicPartition>>,
+    changed: HashMap<Group, HashSet<TopicPartition>>,
+    /// Tells the job of a group that there is something to ask for, should it have nothing under way.
+    wakes: HashMap<Group, Arc<Notify>>,
     /// What the brokers said when it was last looked whether tails are where their leaders are.
     placed_by: Weak<Metadata>,
     swept: Option<Instant>,
 }
 
-/// Partitions that are asked for together: those with the same number that one broker leads.
+/// Partitions that are asked for together: of those that one broker leads, the ones that move, or the ones that lie still.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Group {
     broker: Arc<str>,
-    number: u32,
+    pace: Pace,
+}
+
+/// How often something comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Pace {
+    /// Hardly ever.
+    Still,
+    /// Often.
+    Moving,
 }
 
 impl Group {
-    fn of(broker: &str, partition: &TopicPartition) -> Self {
-        Self { broker: Arc::from(broker), number: partition.partition }
+    fn still(broker: &str) -> Self {
+        Self { broker: Arc::from(broker), pace: Pace::Still }
+    }
+
+    fn moving(&self) -> Self {
+        Self { broker: self.broker.clone(), pace: Pace::Moving }
     }
 }
 
@@ -118,30 +128,27 @@ impl Tails {
             tail.exists_up_to(at);
             return;
         }
-        let group = Group::of(broker, partition);
+        let group = Group::still(broker);
+        let moving = group.moving();
         state.tails.insert(partition.clone(), Tail::new(group.clone(), at, Instant::now()));
+        for group in [&group, &moving] {
+            state.wakes.entry(group.clone()).or_default();
+        }
         state.change(&group, partition);
+        let wakes = [&group, &moving].map(|group| state.wakes[group].clone());
         drop(state);
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        let job = jobs.entry(group.clone()).or_insert_with(|| {
-            let wake = Arc::new(Notify::new());
-            let follower = Follower {
-                state: self.state.clone(),
-                cluster: cluster.clone(),
-                meters: self.meters.clone(),
-                group,
-                wake: wake.clone(),
-            };
-            Job { wake, _going: AbortOnDropHandle::new(cluster.runtime.spawn(follower.run())) }
-        });
-        job.wake.notify_one();
-    }
-
-    /// Tells the job of a group that there is something to ask for, should it have nothing under way.
-    fn wake(&self, group: &Group) {
-        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(job) = jobs.get(group) {
-            job.wake.notify_one();
+        for (group, wake) in [group, moving].into_iter().zip(wakes) {
+            jobs.entry(group.clone()).or_insert_with(|| {
+                let follower = Follower {
+                    state: self.state.clone(),
+                    cluster: cluster.clone(),
+                    meters: self.meters.clone(),
+                    group,
+                    wake,
+                };
+                AbortOnDropHandle::new(cluster.runtime.spawn(follower.run()))
+            });
         }
     }
 
@@ -185,10 +192,6 @@ impl Reader<'_> {
         for (group, partition) in &changed {
             state.change(group, partition);
         }
-        drop(state);
-        for (group, _) in changed {
-            self.tails.wake(&group);
-        }
         look
     }
 }
@@ -211,8 +214,23 @@ impl Drop for Reader<'_> {
 impl State {
     fn change(&mut self, group: &Group, partition: &TopicPartition) {
         match self.changed.get_mut(group) {
-            Some(changed) => changed.push(partition.clone()),
-            None => drop(self.changed.insert(group.clone(), vec![partition.clone()])),
+            Some(changed) => _ = changed.insert(partition.clone()),
+            None => _ = self.changed.insert(group.clone(), HashSet::from([partition.clone()])),
+        }
+        if let Some(wake) = self.wakes.get(group) {
+            wake.notify_one();
+        }
+    }
+
+    /// Has a partition asked for with others from the next request on that they make; until then its present ones keep it.
+    fn move_to(&mut self, group: Group, partition: &TopicPartition) {
+        if let Some(tail) = self.tails.get_mut(partition).filter(|tail| tail.group != group) {
+            let before = std::mem::replace(&mut tail.group, group.clone());
+            let between = tail.leaving.replace(before);
+            self.change(&group, partition);
+            if let Some(between) = between {
+                self.change(&between, partition);
+            }
         }
     }
 
@@ -234,13 +252,15 @@ impl State {
 
     fn forget(&mut self, partition: &TopicPartition) {
         if let Some(tail) = self.tails.remove(partition) {
-            self.change(&tail.group, partition);
+            for group in [Some(&tail.group), tail.leaving.as_ref()].into_iter().flatten() {
+                self.change(group, partition);
+            }
             tail.wake();
         }
     }
 
     fn forget_all(&mut self, group: &Group) {
-        let all = self.tails.iter().filter(|(_, tail)| tail.group == *group);
+        let all = self.tails.iter().filter(|(_, tail)| tail.is_asked_with(group));
         for partition in all.map(|(partition, _)| partition.clone()).collect::<Vec<_>>() {
             self.forget(&partition);
         }
@@ -251,15 +271,20 @@ impl State {
             return;
         }
         self.swept = Some(now);
-        let mut gone = Vec::new();
+        let (mut gone, mut still) = (Vec::new(), Vec::new());
         for (partition, tail) in &mut self.tails {
             tail.let_go(now);
             if tail.is_unasked(now, UNASKED_FOR) {
                 gone.push(partition.clone());
+            } else if tail.group.pace != Pace::Still && tail.is_still(now, STILL_AFTER) {
+                still.push((Group::still(&tail.group.broker), partition.clone()));
             }
         }
         for partition in gone {
             self.forget(&partition);
+        }
+        for (group, partition) in still {
+            self.move_to(group, &partition);
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::session::{Session, Wanted};
-use super::{Group, State, lock};
+use super::{Group, MOVING_WITHIN, Pace, State, lock};
 use crate::wire::batches::{self, Read};
 use crate::wire::cluster::{Cluster, Lent};
 use crate::wire::meters::Meters;
@@ -93,7 +93,9 @@ impl Follower {
             let mut state = lock(&self.state);
             for (partition, from, brought) in brought {
                 self.meters.brought(brought.as_ref().map_or(0, |(_, read)| read.records.len()));
-                state.absorb(&self.cluster, &self.group, (&partition, from), brought, as_of);
+                if let Some(end) = state.absorb(&self.group, (&partition, from), brought, as_of) {
+                    self.cluster.end(&partition).reaches(end);
+                }
             }
             state.sweep(Instant::now());
             wanted = state.wanted(&self.group, session.is_new());
@@ -108,7 +110,7 @@ impl Follower {
 }
 
 /// What an answer has of one partition: the high watermark, the records and where to go on. None for an error of any kind.
-type Brought = Option<(Offset, Read)>;
+pub(super) type Brought = Option<(Offset, Read)>;
 
 /// Decodes an answer, by where each partition was asked from.
 fn read(answer: FetchResponse, session: &Session) -> Vec<(TopicPartition, Offset, Brought)> {
@@ -130,44 +132,55 @@ fn read(answer: FetchResponse, session: &Session) -> Vec<(TopicPartition, Offset
 }
 
 impl State {
-    /// Takes what a request that was sent at `as_of` brought of a partition, from the offset that it asked for.
-    fn absorb(
+    /// Takes what a request that was sent at `as_of` brought of a partition, from the offset that it asked for. Returns how far
+    /// the partition is seen to reach, if there were records.
+    pub(super) fn absorb(
         &mut self,
-        cluster: &Cluster,
         group: &Group,
         (partition, from): (&TopicPartition, Offset),
         brought: Brought,
         as_of: Instant,
-    ) {
+    ) -> Option<Offset> {
         // It may have been forgotten meanwhile, and begun again elsewhere.
         let tail = self.tails.get_mut(partition);
-        let Some(tail) = tail.filter(|tail| tail.group == *group && tail.next() == from) else { return };
-        let Some((high_watermark, read)) = brought else { return self.forget(partition) };
-        if !read.records.is_empty() {
-            cluster.end(partition).reaches(high_watermark);
-        }
+        let tail = tail.filter(|tail| tail.is_asked_with(group) && tail.next() == from)?;
+        let Some((high_watermark, read)) = brought else {
+            self.forget(partition);
+            return None;
+        };
+        let reaches = (!read.records.is_empty()).then_some(high_watermark);
         tail.take(read.records, read.next, (high_watermark, as_of));
+        if reaches.is_some() && tail.is_moving(Instant::now(), MOVING_WITHIN) && tail.group.pace == Pace::Still {
+            let moving = tail.group.moving();
+            self.move_to(moving, partition);
+        }
         self.change(group, partition);
+        reaches
     }
 
     /// What has changed of what is wanted of a broker, or everything, for a request that is then sent.
-    fn wanted(&mut self, group: &Group, all: bool) -> Vec<Wanted> {
-        let changed = self.changed.get_mut(group).map(std::mem::take).unwrap_or_default();
-        let mut wanted: Vec<Wanted> = Vec::new();
+    pub(super) fn wanted(&mut self, group: &Group, all: bool) -> Vec<Wanted> {
+        let mut partitions = self.changed.get_mut(group).map(std::mem::take).unwrap_or_default();
         if all {
-            for (partition, tail) in self.tails.iter_mut().filter(|(_, tail)| tail.group == *group) {
-                tail.follow(tail.wanted().is_some());
-                wanted.extend(tail.wanted().map(|from| (partition.clone(), Some(from))));
-            }
-            return wanted;
+            let ours = self.tails.iter().filter(|(_, tail)| tail.is_asked_with(group));
+            partitions = ours.map(|(partition, _)| partition.clone()).collect();
         }
-        for partition in changed {
-            let tail = self.tails.get_mut(&partition).filter(|tail| tail.group == *group);
-            let from = tail.and_then(|tail| {
-                tail.follow(tail.wanted().is_some());
-                tail.wanted()
-            });
-            wanted.push((partition, from));
+        let mut wanted: Vec<Wanted> = Vec::new();
+        for partition in partitions {
+            let from = match self.tails.get_mut(&partition) {
+                Some(tail) if tail.group == *group => {
+                    let left = tail.leaving.take();
+                    tail.follow(tail.wanted().is_some());
+                    let from = tail.wanted();
+                    left.into_iter().for_each(|left| self.change(&left, &partition));
+                    from
+                }
+                Some(tail) if tail.leaving.as_ref() == Some(group) => tail.wanted(),
+                _ => None,
+            };
+            if from.is_some() || !all {
+                wanted.push((partition, from));
+            }
         }
         wanted
     }

@@ -21,6 +21,10 @@ const KEPT_FOR: Duration = Duration::from_secs(2);
 pub(super) struct Tail {
     /// With whom it is asked for.
     pub(super) group: Group,
+    /// With whom it was asked for before, and still is until a request of its group has it.
+    pub(super) leaving: Option<Group>,
+    /// When something last came.
+    moved: Option<Instant>,
     base: Offset,
     next: Offset,
     /// Readers have been so far: it exists, though it is not here yet.
@@ -53,6 +57,8 @@ impl Tail {
     pub(super) fn new(group: Group, at: Offset, now: Instant) -> Self {
         Self {
             group,
+            leaving: None,
+            moved: None,
             base: at,
             next: at,
             exists: at,
@@ -153,6 +159,21 @@ impl Tail {
             self.let_go(now);
         }
         self.wake();
+    }
+
+    /// Whether it is asked for with this group, for good or until another has it.
+    pub(super) fn is_asked_with(&self, group: &Group) -> bool {
+        self.group == *group || self.leaving.as_ref() == Some(group)
+    }
+
+    /// Whether something comes that soon after the last.
+    pub(super) fn is_moving(&mut self, now: Instant, within: Duration) -> bool {
+        self.moved.replace(now).is_some_and(|moved| now.duration_since(moved) < within)
+    }
+
+    /// Whether nothing has come for so long.
+    pub(super) fn is_still(&self, now: Instant, since: Duration) -> bool {
+        self.moved.is_none_or(|moved| now.duration_since(moved) > since)
     }
 
     /// Lets go of what was kept for long enough.

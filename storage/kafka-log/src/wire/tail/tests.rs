@@ -7,6 +7,7 @@ use tokio::time::{Duration, Instant, advance};
 use super::partition::Tail;
 use super::session::Session;
 use super::*;
+use crate::wire::batches::Read;
 
 fn records(offsets: std::ops::Range<u64>) -> Vec<StoredRecord> {
     let record = |offset: u64| Record { value: Some(offset.to_string().into()), ..Record::default() };
@@ -23,7 +24,7 @@ fn offsets(batch: Option<FetchedBatch>) -> Vec<u64> {
 }
 
 fn tail(at: u64) -> Tail {
-    Tail::new(Group::of("broker:1", &TopicPartition::new("orders", 0)), Offset(at), Instant::now())
+    Tail::new(Group::still("broker:1"), Offset(at), Instant::now())
 }
 
 fn take(tail: &mut Tail, records: Vec<StoredRecord>) {
@@ -157,4 +158,66 @@ fn a_session_that_the_broker_has_lost_or_never_kept_begins_with_everything() {
         assert_eq!((request.session_id, request.session_epoch), (0, 0));
         assert_eq!(partitions, [(0, 5), (1, 7)]);
     }
+}
+
+/// A partition in its first group, with requests of both of its groups under way, of which one waits for it.
+fn followed() -> (State, TopicPartition, [Group; 2]) {
+    let partition = TopicPartition::new("orders", 5);
+    let still = Group::still("broker:1");
+    let moving = still.moving();
+    let mut state = State::default();
+    state.tails.insert(partition.clone(), Tail::new(still.clone(), Offset(0), Instant::now()));
+    assert_eq!(state.wanted(&still, true), [(partition.clone(), Some(Offset(0)))]);
+    assert_eq!(state.wanted(&moving, true), []);
+    (state, partition, [still, moving])
+}
+
+fn bring(state: &mut State, group: &Group, partition: &TopicPartition, offsets: std::ops::Range<u64>) {
+    let (from, next) = (Offset(offsets.start), Offset(offsets.end));
+    let read = Read { records: records(offsets), next };
+    state.absorb(group, (partition, from), Some((next, read)), Instant::now());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_goes_to_the_group_of_those_that_move_and_back_and_is_always_asked_for() {
+    let (mut state, partition, [still, moving]) = followed();
+    let wants = |offset| vec![(partition.clone(), offset)];
+    bring(&mut state, &still, &partition, 0..1);
+    assert_eq!(state.wanted(&still, false), wants(Some(Offset(1))), "one answer is not moving");
+    advance(Duration::from_millis(500)).await;
+    bring(&mut state, &still, &partition, 1..2);
+    assert_eq!(state.wanted(&still, false), wants(Some(Offset(2))), "as long as nobody else asks for it");
+    assert!(state.tails[&partition].is_followed());
+    assert_eq!(state.wanted(&moving, false), wants(Some(Offset(2))));
+    assert_eq!(state.wanted(&still, false), wants(None), "now somebody does");
+    bring(&mut state, &moving, &partition, 2..3);
+    assert_eq!(state.wanted(&moving, false), wants(Some(Offset(3))));
+    advance(STILL_AFTER + SWEEP).await;
+    state.sweep(Instant::now());
+    assert_eq!(state.wanted(&moving, false), []);
+    assert_eq!(state.wanted(&still, false), wants(Some(Offset(3))), "it lies still again");
+    assert_eq!(state.wanted(&moving, false), wants(None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_comes_after_the_partition_has_gone_elsewhere_is_not_taken() {
+    let (mut state, partition, [still, moving]) = followed();
+    bring(&mut state, &still, &partition, 0..1);
+    bring(&mut state, &still, &partition, 1..2);
+    assert_eq!(state.wanted(&still, false), [(partition.clone(), Some(Offset(2)))]);
+    assert_eq!(state.wanted(&moving, false), [(partition.clone(), Some(Offset(2)))]);
+    bring(&mut state, &still, &partition, 2..3);
+    bring(&mut state, &moving, &partition, 2..4);
+    assert_eq!(offsets(state.tails[&partition].from(Offset(0), usize::MAX)), [0, 1, 2, 3]);
+    assert_eq!(state.wanted(&moving, false), [(partition.clone(), Some(Offset(4)))]);
+    assert_eq!(state.wanted(&still, false), [(partition.clone(), None)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_whose_request_fails_takes_those_along_that_are_leaving_it() {
+    let (mut state, partition, [still, _]) = followed();
+    bring(&mut state, &still, &partition, 0..1);
+    bring(&mut state, &still, &partition, 1..2);
+    state.forget_all(&still);
+    assert!(state.tails.is_empty(), "nobody asks for it: its readers must do so themselves");
 }
