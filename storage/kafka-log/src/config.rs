@@ -38,7 +38,7 @@ pub struct Config {
     /// is noticed.
     #[serde(with = "humantime_serde")]
     pub poll_wait: Duration,
-    /// Connections for everything but appends that may be open at once.
+    /// Connections that may be open at once, without those of appends that share no request.
     pub connections_max: usize,
 }
 

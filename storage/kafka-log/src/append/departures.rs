@@ -10,14 +10,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use event_log::{Offset, Record, TopicPartition};
+use bytes::Bytes;
+use event_log::{Error, Offset, Record, TopicPartition};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::meters::Meters;
 use super::outcome::{self, Outcome};
 use crate::wire::cluster::{Cluster, Led, Lent};
-use crate::wire::{chain, produce};
+use crate::wire::{self, chain, produce};
 
 /// Requests to one broker that may be under way at once.
 const UNDER_WAY_MAX: usize = 4;
@@ -177,7 +178,7 @@ impl Shared {
                     senders.push(waiting);
                 }
                 Err(why) => {
-                    let failed = Outcome::Told(event_log::Error::Failed(format!("{}: {why}", waiting.partition)));
+                    let failed = Outcome::Told(Error::Failed(format!("{}: {why}", waiting.partition)));
                     drop(waiting.reply.send(Left::Together(Err(failed))));
                 }
             }
@@ -206,7 +207,7 @@ impl Shared {
 
     async fn exchange(
         &self,
-        batches: &[(TopicPartition, bytes::Bytes)],
+        batches: &[(TopicPartition, Bytes)],
         senders: &[Waiting],
     ) -> Result<Vec<Option<produce::Answer>>, Outcome> {
         let mut lent = match self.take_idle() {
@@ -223,6 +224,8 @@ impl Shared {
                 self.meters.appended(records, bytes, begun.elapsed());
                 Ok(answers)
             }
+            // Nothing was sent, and nothing ever will be.
+            Ok(Err(error @ wire::Error::Version { .. })) => Err(Outcome::Told(Error::Failed(chain(&error)))),
             Ok(Err(error)) => {
                 // The others that are idle may be as broken, and would make more outcomes unknown.
                 self.idle().clear();
