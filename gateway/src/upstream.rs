@@ -1,20 +1,19 @@
 //! Connections to another instance. Each is one HTTP/2 connection with one worker, so that a few of them carry more than
 //! one; a call takes the one with the fewest calls on it.
 
+mod answer;
+
 use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
-use http_body::{Frame, SizeHint};
-use http_body_util::BodyExt;
+use http::{Request, Response};
 use service_host::{AddressError, Dialer, PeerChannel, Problem};
+use tonic::ConnectError;
 use tonic::body::Body;
-use tonic::{ConnectError, Status};
 use tower::ServiceExt;
+
+use answer::{Counted, Passing};
 
 /// Another instance.
 #[derive(Clone)]
@@ -42,22 +41,21 @@ impl Upstream {
 
     /// Sends a call. The answer passes as it comes.
     pub(crate) async fn call(&self, request: Request<Body>) -> Result<Response<Body>, Unreachable> {
-        let (answer, counted) = self.send(request).await?;
-        Ok(answer.map(|body| Body::new(Passing { body, _counted: counted })))
+        Ok(self.send(request).await?.map(Body::new))
     }
 
-    /// Sends a call and waits for the end of its answer: of one that breaks off nothing has been passed on.
+    /// Sends a call and waits for the end of its answer: of one that breaks off nothing has been passed on. A large answer
+    /// passes as it comes after all.
     pub(crate) async fn call_whole(&self, request: Request<Body>) -> Result<Response<Body>, Unreachable> {
-        let (answer, _counted) = self.send(request).await?;
-        let (head, body) = answer.into_parts();
-        let whole = body.collect().await.map_err(|error| {
+        let mut answer = self.send(request).await?;
+        answer.body_mut().hold().await.map_err(|error| {
             tracing::debug!(address = %self.address, %error, "owner broke off");
             Unreachable { never_left: false }
         })?;
-        Ok(Response::from_parts(head, Body::new(whole)))
+        Ok(answer.map(Body::new))
     }
 
-    async fn send(&self, request: Request<Body>) -> Result<(Response<Body>, Counted), Unreachable> {
+    async fn send(&self, request: Request<Body>) -> Result<Response<Passing>, Unreachable> {
         let connection = self.connections.iter().min_by_key(|connection| connection.calls.load(Ordering::Relaxed));
         let connection = connection.expect("an upstream has at least one connection");
         let counted = Counted::new(&connection.calls);
@@ -65,7 +63,7 @@ impl Upstream {
             tracing::debug!(address = %self.address, error = %service_host::Chain(&error), "owner is unreachable");
             Unreachable { never_left: was_never_connected(&error) }
         })?;
-        Ok((response, counted))
+        Ok(response.map(|body| Passing::new(body, counted)))
     }
 }
 
@@ -96,64 +94,5 @@ fn was_never_connected(error: &tonic::transport::Error) -> bool {
 impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Upstream").field("address", &self.address).finish_non_exhaustive()
-    }
-}
-
-/// A call counts until its answer has been read.
-struct Counted(Arc<AtomicUsize>);
-
-impl Counted {
-    fn new(calls: &Arc<AtomicUsize>) -> Self {
-        calls.fetch_add(1, Ordering::Relaxed);
-        Self(calls.clone())
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-fn broken_off() -> HeaderMap {
-    let problem = Problem {
-        message: "the owner broke off in the middle of its answer".to_owned(),
-        ..Problem::owner_unreachable()
-    };
-    let mut trailers = HeaderMap::new();
-    let written = Status::from(problem).add_header(&mut trailers);
-    written.expect("a constant message can be a header");
-    trailers
-}
-
-/// An answer on its way through.
-struct Passing {
-    body: Body,
-    _counted: Counted,
-}
-
-impl http_body::Body for Passing {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let this = self.get_mut();
-        match Pin::new(&mut this.body).poll_frame(cx) {
-            Poll::Ready(Some(Err(error))) => {
-                tracing::debug!(%error, "owner broke off");
-                this.body = Body::empty();
-                // A caller understands a status better than a reset.
-                Poll::Ready(Some(Ok(Frame::trailers(broken_off()))))
-            }
-            other => other,
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

@@ -103,6 +103,24 @@ async fn what_may_not_be_sent_twice_ends_with_a_status_when_its_answer_breaks_of
     assert_eq!(owner.seen().len(), 1);
 }
 
+#[tokio::test]
+async fn what_is_too_large_to_be_held_back_passes_as_it_comes() {
+    use http_body::Frame;
+    use http_body_util::{BodyExt, StreamBody};
+
+    let owner = Scripted::new(move |_| {
+        let parts = futures::stream::iter((0..40).map(|_| Ok(Frame::data(bytes::Bytes::from(vec![0; 64 * 1024])))));
+        let broken = futures::stream::once(async { Err(tonic::Status::data_loss("cut")) });
+        let body = StreamBody::new(futures::StreamExt::chain(parts, broken));
+        let cut = http::Response::builder().header("content-type", "application/grpc");
+        std::future::ready(cut.body(tonic::body::Body::new(body.boxed_unsync())).unwrap())
+    });
+    let gateway = Fixture::remote(&owner).await;
+    let answer = gateway.call(GET_ORDER, &get()).await;
+    assert_eq!(answer.refusal(), (Code::Unavailable, "OWNER_UNREACHABLE".to_owned()));
+    assert_eq!(owner.seen().len(), 1, "the caller has the beginning already");
+}
+
 /// An owner whose answer begins and does not end.
 fn stalling() -> Scripted {
     use http_body::Frame;
