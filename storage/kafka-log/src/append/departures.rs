@@ -31,7 +31,7 @@ const IDLE_FOR: Duration = Duration::from_secs(120);
 
 /// How an append left.
 pub(super) enum Left {
-    /// By itself: whoever asked sends it, and keeps the place while it is under way, if it has one.
+    /// By itself: whoever asked sends it, and keeps the place, if it has one, while it is under way.
     Alone(Option<OwnedSemaphorePermit>),
     /// With others, and this is what became of it.
     Together(Result<Offset, Outcome>),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use event_log::{Error, Offset, Record, TopicPartition};
 use rskafka::client::partition::{Compression, PartitionClient};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::departures::{Left, Load};
@@ -110,16 +110,25 @@ impl Job {
     async fn try_once(&mut self, load: &Load, deadline: Instant) -> Result<Offset, Outcome> {
         let base = match self.producer.departures.leave(&self.partition, load, deadline).await {
             Left::Together(result) => result?,
-            Left::Alone(_place) => self.send_alone(load, deadline).await?,
+            Left::Alone(place) => self.send_alone(load, place, deadline).await?,
         };
         self.end.reaches(Offset(base.0 + load.records.len() as u64));
         Ok(base)
     }
 
-    async fn send_alone(&mut self, load: &Load, deadline: Instant) -> Result<Offset, Outcome> {
-        let client = match self.client.take() {
-            Some(client) => client,
-            None => self.producer.open(&self.partition, deadline).await?,
+    async fn send_alone(
+        &mut self,
+        load: &Load,
+        place: Option<OwnedSemaphorePermit>,
+        deadline: Instant,
+    ) -> Result<Offset, Outcome> {
+        let (client, _place) = match self.client.take() {
+            Some(client) => (client, place),
+            None => {
+                // The others need not wait until this one is connected.
+                drop(place);
+                (self.producer.open(&self.partition, deadline).await?, None)
+            }
         };
         let records = load.records.iter().map(record).collect();
         let begun = Instant::now();

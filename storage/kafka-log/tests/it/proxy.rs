@@ -1,4 +1,4 @@
-//! A wire between the log and its brokers that can lose an answer or hold a request back. It names itself in the brokers'
+//! A wire between the log and its brokers that can lose an answer, or hold a request or a new connection back. It names itself in the brokers'
 //! stead wherever they say where they are, so that nothing goes past it.
 
 use std::collections::HashMap;
@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 /// Number of the request that appends.
 const PRODUCE: i16 = 0;
 
-/// What is done to appends.
+/// What is done to appends or connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// Nothing.
@@ -22,6 +22,8 @@ pub(crate) enum Mode {
     LoseAnswers,
     /// They wait for [`Proxy::release`], and are then carried out, whoever has given them up meanwhile.
     Hold,
+    /// New connections are taken and lead nowhere. Those that there are go on.
+    HoldNewcomers,
 }
 
 /// The wire.
@@ -31,6 +33,7 @@ pub(crate) struct Proxy {
     release: Arc<Notify>,
     appends: Arc<AtomicUsize>,
     touched: Arc<AtomicUsize>,
+    newcomers: watch::Sender<usize>,
     ports: Arc<Mutex<HashMap<u16, u16>>>,
 }
 
@@ -42,6 +45,7 @@ impl Proxy {
             release: Arc::default(),
             appends: Arc::default(),
             touched: Arc::default(),
+            newcomers: watch::Sender::default(),
             ports: Arc::default(),
         };
         let mut addresses = Vec::new();
@@ -53,8 +57,12 @@ impl Proxy {
             addresses.push(format!("127.0.0.1:{port}"));
             let (proxy, broker) = (proxy.clone(), broker.clone());
             tokio::spawn(async move {
+                let mut held = Vec::new();
                 while let Ok((client, _)) = listener.accept().await {
-                    if let Ok(broker) = TcpStream::connect(&broker).await {
+                    if *proxy.mode.lock().unwrap() == Mode::HoldNewcomers {
+                        held.push(client);
+                        proxy.newcomers.send_modify(|count| *count += 1);
+                    } else if let Ok(broker) = TcpStream::connect(&broker).await {
                         proxy.join(client, broker);
                     }
                 }
@@ -80,6 +88,11 @@ impl Proxy {
     /// How many of them something was done to.
     pub(crate) fn touched(&self) -> usize {
         self.touched.load(Ordering::SeqCst)
+    }
+
+    /// Waits until so many new connections are held.
+    pub(crate) async fn holds_newcomers(&self, least: usize) {
+        self.newcomers.subscribe().wait_for(|count| *count >= least).await.unwrap();
     }
 
     fn join(&self, client: TcpStream, broker: TcpStream) {
@@ -111,7 +124,7 @@ impl Wire {
             let appends = i16::from_be_bytes([frame[4], frame[5]]) == PRODUCE;
             let mode = *self.proxy.mode.lock().unwrap();
             self.proxy.appends.fetch_add(usize::from(appends), Ordering::SeqCst);
-            if appends && mode != Mode::Pass {
+            if appends && matches!(mode, Mode::LoseAnswers | Mode::Hold) {
                 self.proxy.touched.fetch_add(1, Ordering::SeqCst);
                 *self.lose.lock().unwrap() = mode == Mode::LoseAnswers;
             }

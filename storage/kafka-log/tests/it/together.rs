@@ -1,10 +1,12 @@
 //! Appends to several partitions at the same time: they share requests, and each has its own outcome.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use event_log::{Cleanup, Error, EventLog, Offset, TopicPartition};
 use futures::future::join_all;
 use kafka_log::{Config, KafkaLog};
+use tokio::task::JoinSet;
 
 use crate::broker::{self, all, append_at_last, record, spec, unique, values, within};
 use crate::proxy::{Mode, Proxy};
@@ -80,4 +82,26 @@ async fn all_appends_of_a_request_whose_answer_is_lost_have_unknown_outcomes() {
         append_at_last(&log, partition, "after").await;
         assert_eq!(values(&all(&log, partition).await), ["before", "lost", "after"]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs ORDERMESH_TEST_KAFKA_DIR, a Kafka broker (tools/kafka.sh)"]
+async fn partitions_that_wait_for_connections_hold_nobody_up() {
+    let _brokers = broker::shared().await;
+    let (proxy, addresses) = Proxy::start(&broker::config().brokers).await;
+    let config = Config { connect_timeout: Duration::from_secs(60), ..broker::patient(addresses) };
+    let log = Arc::new(KafkaLog::connect(config).await.unwrap());
+    let partitions = partitions("newcomers").await;
+    append_at_last(&log, &partitions[0], "connected").await;
+    proxy.set(Mode::HoldNewcomers);
+    let mut waiting = JoinSet::new();
+    for held in 1..partitions.len() {
+        let (log, partition) = (log.clone(), partitions[held].clone());
+        waiting.spawn(async move { log.append(&partition, vec![record("waits")]).await });
+        within(IN_TIME, "a connection", proxy.holds_newcomers(held)).await;
+    }
+    let appended = within(IN_TIME, "an append", log.append(&partitions[0], vec![record("passes")])).await;
+    assert_eq!(appended.unwrap(), Offset(1));
+    assert_eq!(waiting.len(), partitions.len() - 1);
+    assert!(waiting.try_join_next().is_none(), "they still wait");
 }
