@@ -172,6 +172,7 @@ pub struct Output {
     pub label: String,
     /// Writes the result there.
     #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
     pub json: Option<PathBuf>,
     /// Commit that the server was built from. Default: the commit of the work tree that the command runs in.
     #[arg(long)]
