@@ -95,8 +95,8 @@ async fn partitions_that_wait_for_connections_hold_nobody_up() {
     append_at_last(&log, &partitions[0], "connected").await;
     proxy.set(Mode::HoldNewcomers);
     let mut waiting = JoinSet::new();
-    for held in 1..partitions.len() {
-        let (log, partition) = (log.clone(), partitions[held].clone());
+    for (held, partition) in partitions.iter().enumerate().skip(1) {
+        let (log, partition) = (log.clone(), partition.clone());
         waiting.spawn(async move { log.append(&partition, vec![record("waits")]).await });
         within(IN_TIME, "a connection", proxy.holds_newcomers(held)).await;
     }
