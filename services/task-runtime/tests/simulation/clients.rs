@@ -9,7 +9,7 @@ use event_log::partition_for_key;
 use task_runtime::{CallError, Command, Committed, Consistency, Position};
 use tokio::time::{Instant, sleep, timeout};
 
-use testkit::simulation::{Dice, Running, TaskKey, fail};
+use testkit::simulation::{Dice, Reading, Running, TaskKey, fail};
 
 use crate::chain::{Chain, PARTITIONS, World, count_of, sum_of};
 use crate::mesh::{self, ADD, COUNTS, EFFECTS, POISON, SUM};
@@ -32,6 +32,13 @@ pub(crate) struct Client {
     id: usize,
     done: u64,
     acknowledged: Vec<Acknowledged>,
+}
+
+/// What stood in a task's changelog when something began. It never gets less, unless the log loses it.
+#[derive(Clone, Copy)]
+struct Before {
+    at_least: u64,
+    losses: u32,
 }
 
 /// How one try ended, as far as the caller can tell.
@@ -165,10 +172,8 @@ impl Client {
         for _ in 0..3 {
             let life = self.pick(task).await;
             let (wanted, patience) = (key.clone(), self.patience());
-            let (floor, at_least) = self
-                .world
-                .shared
-                .oracle(|oracle| (oracle.scenario.calls.begin(&key), count_of(oracle.reading(task), &key)));
+            let floor = self.world.shared.oracle(|oracle| oracle.scenario.calls.begin(&key));
+            let before = self.before(task, |reading| count_of(reading, &key));
             let read = life.handle.read(Consistency::Strong, move |view| view.get(COUNTS, &wanted));
             let Ok(Ok((found, _))) = timeout(patience, read).await else { continue };
             // A damaged store says so, and is rebuilt.
@@ -181,7 +186,9 @@ impl Client {
                     let verdict = oracle.scenario.calls.read(&key, floor, count);
                     oracle.check(verdict);
                 }
-                if oracle.judges(task) && !(at_least..=at_most).contains(&count) && at_least <= at_most {
+                let Before { at_least, losses } = before;
+                let is_judged = oracle.judges(task) && oracle.losses(task) == losses;
+                if is_judged && !(at_least..=at_most).contains(&count) {
                     let detail = format!("{key:?} was {at_least} to {at_most} meanwhile, {count} was read");
                     oracle.check(fail("strong-read", detail));
                 }
@@ -195,11 +202,11 @@ impl Client {
         let task = (0, u32::try_from(self.dice.below(u64::from(PARTITIONS))).expect("small"));
         let life = self.pick(task).await;
         let patience = self.patience();
-        let at_least = self.world.shared.oracle(|oracle| sum_of(oracle.reading(task)));
+        let before = self.before(task, sum_of);
         let read = life.handle.read(Consistency::Strong, |view| view.scan(COUNTS, b"k", None, 1_000));
         let Ok(Ok((rows, _))) = timeout(patience, read).await else { return };
         let Ok(rows) = rows else { return };
-        self.check_sum("scan", task, at_least, rows.iter().map(|(_, value)| mesh::number(value)).sum());
+        self.check_sum("scan", task, before, rows.iter().map(|(_, value)| mesh::number(value)).sum());
     }
 
     /// A command that changes nothing: it is answered from state, with or without memory.
@@ -207,17 +214,26 @@ impl Client {
         let key = self.key();
         let task = Self::task_of(0, &key);
         let request_id = self.dice.permille(300).then(|| format!("s{}-{}", self.id, self.done));
-        let at_least = self.world.shared.oracle(|oracle| sum_of(oracle.reading(task)));
+        self.note(format_args!("asks for the sum of {task:?}"));
+        let before = self.before(task, sum_of);
         if let Try::Answered(committed) = self.attempt(SUM, &key, request_id.as_ref(), &key).await {
-            self.check_sum("sum", task, at_least, mesh::number(&committed.reply));
+            self.check_sum("sum", task, before, mesh::number(&committed.reply));
         }
     }
 
-    fn check_sum(&self, what: &'static str, task: TaskKey, at_least: u64, sum: u64) {
+    fn before(&self, task: TaskKey, count: impl Fn(&Reading) -> u64) -> Before {
+        self.world
+            .shared
+            .oracle(|oracle| Before { at_least: count(oracle.reading(task)), losses: oracle.losses(task) })
+    }
+
+    fn check_sum(&self, what: &'static str, task: TaskKey, before: Before, sum: u64) {
         self.note(format_args!("{what} of {task:?} = {sum}"));
         self.world.shared.oracle(|oracle| {
             let at_most = sum_of(oracle.reading(task));
-            if oracle.judges(task) && !(at_least..=at_most).contains(&sum) && at_least <= at_most {
+            let Before { at_least, losses } = before;
+            let is_judged = oracle.judges(task) && oracle.losses(task) == losses;
+            if is_judged && !(at_least..=at_most).contains(&sum) {
                 let detail = format!("the {what} of {task:?} was {at_least} to {at_most} meanwhile, {sum} was told");
                 oracle.check(fail("strong-read", detail));
             }

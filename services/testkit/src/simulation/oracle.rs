@@ -71,6 +71,8 @@ pub struct Oracle<S> {
     /// The log has lost something that it had acknowledged.
     pub has_lost: bool,
     has_lost_changelog: bool,
+    /// How often each changelog lost something.
+    losses: BTreeMap<TaskKey, u32>,
     /// Inputs that lost what their receiver had taken, or may have.
     torn: BTreeSet<TopicPartition>,
     /// Tasks whose owner can no longer notice: see [`Oracle::truncated`].
@@ -90,6 +92,7 @@ impl<S: Scenario> Oracle<S> {
             failure: None,
             has_lost: false,
             has_lost_changelog: false,
+            losses: BTreeMap::new(),
             torn: BTreeSet::new(),
             blind: BTreeSet::new(),
             cut_at: BTreeMap::new(),
@@ -113,6 +116,11 @@ impl<S: Scenario> Oracle<S> {
     /// A task's changelog as it stands.
     pub fn reading(&self, task: TaskKey) -> &Reading {
         &self.readings[&task]
+    }
+
+    /// How often the task's changelog lost something that it had acknowledged.
+    pub fn losses(&self, task: TaskKey) -> u32 {
+        self.losses.get(&task).copied().unwrap_or_default()
     }
 
     /// All tasks' changelogs.
@@ -218,6 +226,7 @@ impl<S: Scenario> Oracle<S> {
             Some(service) => {
                 self.has_lost_changelog = true;
                 let task = (service, partition.partition);
+                *self.losses.entry(task).or_default() += 1;
                 let reading = self.readings.get_mut(&task).expect("all tasks have a reading");
                 if under_owner {
                     self.cut_at.insert(task, reading.last_commit());
