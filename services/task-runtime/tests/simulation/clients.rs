@@ -222,9 +222,7 @@ impl Client {
     }
 
     fn before(&self, task: TaskKey, count: impl Fn(&Reading) -> u64) -> Before {
-        self.world
-            .shared
-            .oracle(|oracle| Before { at_least: count(oracle.reading(task)), losses: oracle.losses(task) })
+        self.world.shared.oracle(|oracle| Before { at_least: count(oracle.reading(task)), losses: oracle.losses(task) })
     }
 
     fn check_sum(&self, what: &'static str, task: TaskKey, before: Before, sum: u64) {

@@ -86,6 +86,14 @@ impl<S: Scenario> ProcessDisks<S> {
         disk.sync();
         disk.durable.checkpoint().map(|_| disk.sealed())
     }
+
+    /// The same without the rows of the runtime's progress.
+    pub(super) fn service_digest(&self, task: &str) -> Option<u128> {
+        let disk = self.disk(task);
+        let mut disk = lock(&disk);
+        disk.sync();
+        disk.durable.checkpoint().map(|_| service_digest(&disk.durable))
+    }
 }
 
 impl<S: Scenario> Disks for ProcessDisks<S> {

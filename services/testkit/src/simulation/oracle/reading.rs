@@ -146,7 +146,7 @@ impl Reading {
         !self.unreadable
     }
 
-    pub(super) fn last_commit(&self) -> u64 {
+    pub(crate) fn last_commit(&self) -> u64 {
         self.last_commit
     }
 
