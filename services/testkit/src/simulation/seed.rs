@@ -167,12 +167,12 @@ async fn claim_afresh<S: Scenario>(world: &Rc<World<S>>, task: TaskKey, owner: u
     }
     // With a snapshot that is due it may have told already, in a commit of its own, what it knows to be published.
     let has_committed = last_commit() != before;
-    let digest = |process: usize| {
-        let (disks, name) = (&world.processes[process].disks, world.name(task));
-        if has_committed { disks.service_digest(&name) } else { disks.digest(&name) }
+    let sum = |process: usize| {
+        let sums = world.processes[process].disks.sums(&world.name(task))?;
+        Some(if has_committed { sums.service } else { sums.all })
     };
     // What was found to be damaged a moment ago is not there to be compared.
-    if digest(owner).is_some_and(|of_owner| digest(fresh).unwrap_or(0) != of_owner) {
+    if sum(owner).is_some_and(|of_owner| sum(fresh).unwrap_or(0) != of_owner) {
         return fail("I9 rebuild", format!("the store of {} at p{owner} differs from its changelog", world.name(task)));
     }
     if world.shared.profile.managed {
@@ -185,7 +185,7 @@ async fn claim_afresh<S: Scenario>(world: &Rc<World<S>>, task: TaskKey, owner: u
 /// A standby at `process` that has read as far as the owner, or the one who was it last, holds the same.
 async fn stand_by<S: Scenario>(world: &Rc<World<S>>, task: TaskKey, owner: usize, process: usize) -> Verdict {
     world.start_as(task, process, Role::Standby);
-    let digest = |process: usize| world.processes[process].disks.digest(&world.name(task));
+    let sum = |process: usize| world.processes[process].disks.sums(&world.name(task)).map(|sums| sums.all);
     let until = Instant::now() + DRAIN_MAX;
     while Instant::now() < until {
         let standby = world.life_at(task, process).map(|life| life.status());
@@ -194,7 +194,7 @@ async fn stand_by<S: Scenario>(world: &Rc<World<S>>, task: TaskKey, owner: usize
             None => world.shared.oracle(|oracle| oracle.reading(task).end()),
         };
         if standby.is_some_and(|standby| standby.is_warm() && standby.applied_offset == end) {
-            if digest(owner).is_none_or(|of_owner| digest(process).unwrap_or(0) == of_owner) {
+            if sum(owner).is_none_or(|of_owner| sum(process).unwrap_or(0) == of_owner) {
                 return Ok(());
             }
             return fail(

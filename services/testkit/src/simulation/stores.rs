@@ -12,7 +12,7 @@ use task_runtime::Disks;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
-pub(super) use self::disk::Damage;
+pub(super) use self::disk::{Damage, Sums};
 use self::disk::{Disk, Write};
 use super::shared::Shared;
 use super::{Dice, Scenario, TaskKey};
@@ -78,21 +78,13 @@ impl<S: Scenario> ProcessDisks<S> {
         disks.iter().filter(|(_, disk)| lock(disk).is_damaged).map(|(task, _)| task.clone()).collect()
     }
 
-    /// Digest of everything that was written to a task's store; none if nothing was, which adds up to 0, or if it was
-    /// removed as damaged.
-    pub(super) fn digest(&self, task: &str) -> Option<u128> {
+    /// What everything that was written to a task's store adds up to; none if nothing was, which is 0, or if it was removed
+    /// as damaged.
+    pub(super) fn sums(&self, task: &str) -> Option<Sums> {
         let disk = self.disk(task);
         let mut disk = lock(&disk);
         disk.sync();
         disk.durable.checkpoint().map(|_| disk.sealed())
-    }
-
-    /// The same without the rows of the runtime's progress.
-    pub(super) fn service_digest(&self, task: &str) -> Option<u128> {
-        let disk = self.disk(task);
-        let mut disk = lock(&disk);
-        disk.sync();
-        disk.durable.checkpoint().map(|_| service_digest(&disk.durable))
     }
 }
 
@@ -120,7 +112,7 @@ impl<S: Scenario> Disks for ProcessDisks<S> {
         drop(guard);
         let name = task.to_owned();
         let task = self.shared.topology.task(task).expect("tasks are named like this");
-        let digest = service_digest(&inner);
+        let digest = Sums::of(&inner).service;
         let store = WatchedStore { inner, disk, task, name, digest, trusts, shared: self.shared.clone() };
         (Box::new(store), opened)
     }
@@ -196,7 +188,7 @@ impl<S: Scenario> Store for WatchedStore<S> {
         self.inner.apply(changes, checkpoint)?;
         let (changes, checkpoint) = (changes.to_vec(), Bytes::copy_from_slice(checkpoint));
         let mut disk = lock(&self.disk);
-        disk.write(Write { changes, checkpoint, digest: self.inner.digest()? });
+        disk.write(Write { changes, checkpoint, sums: Sums { all: self.inner.digest()?, service: self.digest } });
         let was_damaged = disk.is_damaged;
         drop(disk);
         let (task, digest) = (self.task, self.digest);
@@ -211,7 +203,7 @@ impl<S: Scenario> Store for WatchedStore<S> {
     ) -> Result<(), Error> {
         self.inner.bulk_load(sorted, checkpoint)?;
         *lock(&self.disk) = Disk::of(&self.inner);
-        self.digest = service_digest(&self.inner);
+        self.digest = Sums::of(&self.inner).service;
         let (task, digest) = (self.task, self.digest);
         self.shared.count("snapshot loaded");
         self.shared.oracle(|oracle| oracle.applied(task, digest, false));
@@ -270,12 +262,6 @@ impl Rows for WatchedRows {
 
 fn damaged(task: &str) -> Error {
     Error::Damaged { task: task.to_owned(), detail: "a block does not match its checksum".to_owned() }
-}
-
-/// Digest of all rows but those of the runtime's progress.
-fn service_digest(store: &MemoryStore) -> u128 {
-    let rows = store.scan(&[1], None, usize::MAX).expect("a store in memory does not fail");
-    rows.iter().fold(0, |sum: u128, (key, value)| sum.wrapping_add(row_digest(key, value)))
 }
 
 /// Hash of one row; the sum over all rows is the digest of a state.

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use state_store::{Change, MemoryStore, Store};
 
+use super::row_digest;
 use crate::simulation::Dice;
 
 /// What can happen to a disk.
@@ -47,8 +48,25 @@ impl Damage {
 pub(super) struct Write {
     pub(super) changes: Vec<Change>,
     pub(super) checkpoint: Bytes,
-    /// What all rows add up to with it.
-    pub(super) digest: u128,
+    /// What the rows add up to with it.
+    pub(super) sums: Sums,
+}
+
+/// What the rows of a store add up to.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Sums {
+    /// All of them: the state row says it.
+    pub(crate) all: u128,
+    /// All but those of the runtime's progress.
+    pub(crate) service: u128,
+}
+
+impl Sums {
+    pub(super) fn of(store: &MemoryStore) -> Self {
+        let rows = store.scan(&[1], None, usize::MAX).expect("a store in memory does not fail");
+        let service = rows.iter().fold(0, |sum: u128, (key, value)| sum.wrapping_add(row_digest(key, value)));
+        Self { all: digest(store), service }
+    }
 }
 
 /// One task's store as it would be found on the disk.
@@ -56,8 +74,8 @@ pub(super) struct Write {
 pub(super) struct Disk {
     pub(super) durable: MemoryStore,
     unsynced: Vec<Write>,
-    /// What the state row says that all rows add up to: it is written with them.
-    sealed: u128,
+    /// What the rows add up to as they were written, whatever has become of them.
+    sealed: Sums,
     /// What a write has replaced.
     overwritten: Option<(Bytes, Bytes)>,
     /// Rows in blocks that do not match their checksum.
@@ -70,7 +88,7 @@ pub(super) struct Disk {
 impl Disk {
     /// A disk with one store on it, all of it synced.
     pub(super) fn of(store: &MemoryStore) -> Self {
-        Self { sealed: digest(store), durable: store.clone(), ..Self::default() }
+        Self { sealed: Sums::of(store), durable: store.clone(), ..Self::default() }
     }
 
     pub(super) fn write(&mut self, write: Write) {
@@ -84,14 +102,14 @@ impl Disk {
     /// So many of the writes reach the disk, the others never do.
     pub(super) fn settle(&mut self, keep: usize) {
         self.unsynced.truncate(keep);
-        for Write { changes, checkpoint, digest } in self.unsynced.drain(..) {
+        for Write { changes, checkpoint, sums } in self.unsynced.drain(..) {
             for (key, _) in &changes {
                 if let Ok(Some(before)) = self.durable.get(key) {
                     self.overwritten = Some((key.clone(), before));
                 }
             }
             self.durable.apply(&changes, &checkpoint).expect("it was applied before");
-            self.sealed = digest;
+            self.sealed = sums;
         }
     }
 
@@ -106,7 +124,7 @@ impl Disk {
             Some("the state row cannot be read")
         } else if !self.marred.is_empty() {
             Some("a block does not match its checksum")
-        } else if digest(&self.durable) != self.sealed {
+        } else if digest(&self.durable) != self.sealed.all {
             Some("the rows do not add up to what was written")
         } else {
             None
@@ -115,13 +133,13 @@ impl Disk {
 
     /// A planted bug: what is there is taken for what was written.
     pub(super) fn trust(&mut self) {
-        self.sealed = digest(&self.durable);
+        self.sealed = Sums::of(&self.durable);
         self.marred.clear();
         self.state_lost = false;
     }
 
-    /// What all rows add up to, as they were written.
-    pub(super) fn sealed(&self) -> u128 {
+    /// What the rows add up to as they were written.
+    pub(super) fn sealed(&self) -> Sums {
         self.sealed
     }
 
