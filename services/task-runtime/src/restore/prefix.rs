@@ -145,7 +145,7 @@ impl Plan {
     }
 
     async fn belongs(&self, checkpoint: &Checkpoint, changelog: &Changelog, earliest: u64) -> Result<bool, TaskError> {
-        let Some(last) = checkpoint.last_counted else { return Ok(true) };
+        let Some(last) = checkpoint.last_counted else { return Ok(earliest == 0) };
         if checkpoint.next_offset < earliest {
             return Ok(false);
         }

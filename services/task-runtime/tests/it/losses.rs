@@ -3,12 +3,14 @@
 
 use bytes::Bytes;
 use event_log::{EventLog, MemoryLog, Offset};
-use task_runtime::changelog::{Body, Chain};
-use task_runtime::{CallError, Config, TaskError};
+use task_runtime::changelog::{Body, Chain, Entry, OwnerId};
+use task_runtime::{CallError, Config, Role, TaskError};
 use tokio::task::LocalSet;
 
 use crate::disk::Disk;
-use crate::fixture::{Life, Log, all, at, begin, begin_with, claim, commit, notebook, put, put_command, reading};
+use crate::fixture::{
+    Life, Log, all, at, begin, begin_as, begin_with, claim, commit, notebook, put, put_command, reading,
+};
 
 const CHANGELOG: &str = "notebook-changelog";
 
@@ -145,6 +147,64 @@ async fn a_store_of_another_history_is_rebuilt() {
         let fresh = Disk::default();
         begin_with(&log, notebook(), Config::default(), &fresh).stop_when_running().await;
         assert_eq!(disk.digest(), fresh.digest());
+    };
+    LocalSet::new().run_until(run).await;
+}
+
+/// A claim by another stands where the log held an entry that did not count, when the log had not lost it yet.
+fn lose_and_claim(log: &MemoryLog, from: u64, epoch: u64) {
+    log.truncate(&at(CHANGELOG), Offset(from)).unwrap();
+    let (_, mut chain) = reading(log, CHANGELOG);
+    let incarnation = chain.incarnation.unwrap();
+    append_as(log, &mut chain, [claim(incarnation, epoch, 8)]);
+}
+
+async fn puts_as_owner(log: &Log, disk: &Disk) {
+    let life = begin_with(log, notebook(), Config::default(), disk);
+    life.put("b", None).await.unwrap();
+    life.stop().await;
+    let (_, chain) = reading(&log.memory, CHANGELOG);
+    assert_eq!(chain.owner.unwrap().instance, "local", "its claim counts, and with it what it has answered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_had_read_what_did_not_count_reads_what_took_its_place() {
+    let run = async {
+        let (log, disk) = (Log::with(&notebook()).await, Disk::default());
+        let mut rival = Chain::default();
+        append_as(&log.memory, &mut rival, [claim(42, 1, 7)]);
+        let entries = commit(&rival, &body("x"), 1_000);
+        append_as(&log.memory, &mut rival, entries);
+        append_as(&log.memory, &mut rival, [claim(42, 1, 7)]);
+        let standby = begin_as(Role::Standby, "local", &log, &disk);
+        standby.reaches(|status| status.applied_offset == 3).await;
+        standby.stop().await;
+        lose_and_claim(&log.memory, 2, 2);
+        puts_as_owner(&log, &disk).await;
+    };
+    LocalSet::new().run_until(run).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_behind_what_did_not_count_does_not_hide_what_took_its_place() {
+    let run = async {
+        let log = Log::with(&notebook()).await;
+        let mut rival = Chain::default();
+        append_as(&log.memory, &mut rival, [claim(42, 1, 7)]);
+        for _ in 0..9 {
+            let entries = commit(&rival, &body("x"), 1_000);
+            append_as(&log.memory, &mut rival, entries);
+        }
+        // The first claim lands twice: as if its acknowledgement had been lost.
+        let owner = OwnerId { instance: "local".to_owned(), life: 101 };
+        let first = Entry::Claim { incarnation: 42, epoch: 2, owner }.encode();
+        log.before_next_append(CHANGELOG, move |log| drop(put(log, CHANGELOG, first)));
+        let config = Config { snapshot_after_records: 10, ..Config::default() };
+        let life = begin_with(&log, notebook(), config, &Disk::default());
+        life.reaches(|status| status.snapshot_offset == Some(12)).await;
+        life.stop().await;
+        lose_and_claim(&log.memory, 11, 3);
+        puts_as_owner(&log, &Disk::default()).await;
     };
     LocalSet::new().run_until(run).await;
 }
