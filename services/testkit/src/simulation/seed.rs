@@ -225,15 +225,18 @@ async fn strong_owner<S: Scenario>(world: &Rc<World<S>>, task: TaskKey) -> Resul
     let until = Instant::now() + DRAIN_MAX;
     while Instant::now() < until {
         for life in world.lives_of(task) {
+            let (reader, before) = (format!("p{}", life.process), owner_in_log(world, task));
             let read = life.handle.read(Consistency::Strong, |_| ());
             if let Ok(Ok(_)) = timeout(Duration::from_secs(5), read).await {
                 let owner = owner_in_log(world, task);
-                if owner != format!("p{}", life.process) {
-                    let detail =
-                        format!("p{} proves that it owns {}, which is {owner}'s", life.process, world.name(task));
+                if owner == reader {
+                    return Ok(life.process);
+                }
+                // One that was deposed while it read has told the truth.
+                if before != reader {
+                    let detail = format!("{reader} proves that it owns {}, which is {owner}'s", world.name(task));
                     return Err(Failure { oracle: "strong-read", detail });
                 }
-                return Ok(life.process);
             }
         }
         sleep(Duration::from_millis(20)).await;
