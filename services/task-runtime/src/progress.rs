@@ -74,13 +74,13 @@ impl Checkpoint {
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         postcard::from_bytes(bytes).ok()
     }
+}
 
-    /// Where whoever begins with this state reads on: behind the last entry that counted. What stood between that and
-    /// `next_offset` did not count, and so nothing proves that it stands there still: after a loss a claim may have taken its
-    /// place. Read twice, it does not count twice.
-    pub(crate) fn proven_upto(&self) -> u64 {
-        self.last_counted.map_or(0, |last| last + 1)
-    }
+/// Where whoever has this state reads on before it relies on having read everything: behind the last entry that counted. What
+/// stood between that and the next offset did not count, and so nothing proves that it stands there still: after a loss a
+/// claim may have taken its place. Read twice, it does not count twice.
+pub(crate) fn proven_upto(last_counted: Option<u64>) -> u64 {
+    last_counted.map_or(0, |last| last + 1)
 }
 
 /// Whether a record with this source is the next of its sender.

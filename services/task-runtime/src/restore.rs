@@ -20,7 +20,7 @@ use crate::land::Changelog;
 use crate::metrics::TaskMetrics;
 use crate::outbox::Outbox;
 use crate::owner::{Making, Running, Timers};
-use crate::progress::Progress;
+use crate::progress::{Progress, proven_upto};
 use crate::snapshot::Source;
 use crate::status::Board;
 use crate::storage::Storage;
@@ -112,7 +112,7 @@ impl Plan {
             progress,
             resumed,
             restored_from,
-            next_offset: checkpoint.proven_upto(),
+            next_offset: proven_upto(checkpoint.last_counted),
             chain: checkpoint.chain,
             last_counted: checkpoint.last_counted,
             partial_from: None,

@@ -9,6 +9,7 @@ use crate::TaskError;
 use crate::changelog::encode_claim;
 use crate::config::Backoff;
 use crate::owner::Timers;
+use crate::progress::proven_upto;
 use crate::task::Task;
 
 impl Task {
@@ -17,6 +18,8 @@ impl Task {
     pub(crate) async fn become_owner(&mut self, random: &mut dyn FnMut() -> u64) -> Result<(), TaskError> {
         // Another life for each claim: what an earlier one has left in the log must not be taken for this one's.
         self.identity.life = random();
+        // A standby that has lived through a loss may not know of a claim in the place of what did not count.
+        self.next_offset = proven_upto(self.last_counted);
         self.catch_up().await?;
         let first_life = u128::from(random()) << 64 | u128::from(random());
         self.claim(first_life).await?;

@@ -186,6 +186,24 @@ async fn a_store_that_had_read_what_did_not_count_reads_what_took_its_place() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_standby_that_lives_through_a_loss_reads_what_took_its_place_before_it_claims() {
+    let run = async {
+        let (log, disk) = (Log::with(&notebook()).await, Disk::default());
+        let mut rival = Chain::default();
+        append_as(&log.memory, &mut rival, [claim(42, 1, 7)]);
+        append_as(&log.memory, &mut rival, [claim(42, 1, 7)]);
+        let standby = begin_as(Role::Standby, "local", &log, &disk);
+        standby.reaches(|status| status.applied_offset == 2).await;
+        lose_and_claim(&log.memory, 1, 2);
+        standby.assign(Role::Active);
+        standby.put("b", None).await.unwrap();
+        standby.stop().await;
+        assert_eq!(reading(&log.memory, CHANGELOG).1.owner.unwrap().instance, "local");
+    };
+    LocalSet::new().run_until(run).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_snapshot_behind_what_did_not_count_does_not_hide_what_took_its_place() {
     let run = async {
         let log = Log::with(&notebook()).await;
@@ -198,7 +216,9 @@ async fn a_snapshot_behind_what_did_not_count_does_not_hide_what_took_its_place(
         // The first claim lands twice: as if its acknowledgement had been lost.
         let owner = OwnerId { instance: "local".to_owned(), life: 101 };
         let first = Entry::Claim { incarnation: 42, epoch: 2, owner }.encode();
-        log.before_next_append(CHANGELOG, move |log| drop(put(log, CHANGELOG, first)));
+        log.before_next_append(CHANGELOG, move |log| {
+            put(log, CHANGELOG, first);
+        });
         let config = Config { snapshot_after_records: 10, ..Config::default() };
         let life = begin_with(&log, notebook(), config, &Disk::default());
         life.reaches(|status| status.snapshot_offset == Some(12)).await;
