@@ -151,7 +151,22 @@ async fn a_store_of_another_history_is_rebuilt() {
     LocalSet::new().run_until(run).await;
 }
 
-/// A claim by another stands where the log held an entry that did not count, when the log had not lost it yet.
+/// A log in which a rival has claimed the task and made so many commits, and a reader behind them.
+async fn owned_by_rival(commits: usize) -> (Log, Chain) {
+    let (log, mut rival) = (Log::with(&notebook()).await, Chain::default());
+    append_as(&log.memory, &mut rival, [rivals_claim()]);
+    for _ in 0..commits {
+        let entries = commit(&rival, &body("x"), 1_000);
+        append_as(&log.memory, &mut rival, entries);
+    }
+    (log, rival)
+}
+
+fn rivals_claim() -> Bytes {
+    claim(42, 1, 7)
+}
+
+/// The log loses an entry that did not count, and a claim by another takes its place.
 fn lose_and_claim(log: &MemoryLog, from: u64, epoch: u64) {
     log.truncate(&at(CHANGELOG), Offset(from)).unwrap();
     let (_, mut chain) = reading(log, CHANGELOG);
@@ -170,12 +185,8 @@ async fn puts_as_owner(log: &Log, disk: &Disk) {
 #[tokio::test(start_paused = true)]
 async fn a_store_that_had_read_what_did_not_count_reads_what_took_its_place() {
     let run = async {
-        let (log, disk) = (Log::with(&notebook()).await, Disk::default());
-        let mut rival = Chain::default();
-        append_as(&log.memory, &mut rival, [claim(42, 1, 7)]);
-        let entries = commit(&rival, &body("x"), 1_000);
-        append_as(&log.memory, &mut rival, entries);
-        append_as(&log.memory, &mut rival, [claim(42, 1, 7)]);
+        let ((log, mut rival), disk) = (owned_by_rival(1).await, Disk::default());
+        append_as(&log.memory, &mut rival, [rivals_claim()]);
         let standby = begin_as(Role::Standby, "local", &log, &disk);
         standby.reaches(|status| status.applied_offset == 3).await;
         standby.stop().await;
@@ -188,10 +199,8 @@ async fn a_store_that_had_read_what_did_not_count_reads_what_took_its_place() {
 #[tokio::test(start_paused = true)]
 async fn a_standby_that_lives_through_a_loss_reads_what_took_its_place_before_it_claims() {
     let run = async {
-        let (log, disk) = (Log::with(&notebook()).await, Disk::default());
-        let mut rival = Chain::default();
-        append_as(&log.memory, &mut rival, [claim(42, 1, 7)]);
-        append_as(&log.memory, &mut rival, [claim(42, 1, 7)]);
+        let ((log, mut rival), disk) = (owned_by_rival(0).await, Disk::default());
+        append_as(&log.memory, &mut rival, [rivals_claim()]);
         let standby = begin_as(Role::Standby, "local", &log, &disk);
         standby.reaches(|status| status.applied_offset == 2).await;
         lose_and_claim(&log.memory, 1, 2);
@@ -206,13 +215,7 @@ async fn a_standby_that_lives_through_a_loss_reads_what_took_its_place_before_it
 #[tokio::test(start_paused = true)]
 async fn a_snapshot_behind_what_did_not_count_does_not_hide_what_took_its_place() {
     let run = async {
-        let log = Log::with(&notebook()).await;
-        let mut rival = Chain::default();
-        append_as(&log.memory, &mut rival, [claim(42, 1, 7)]);
-        for _ in 0..9 {
-            let entries = commit(&rival, &body("x"), 1_000);
-            append_as(&log.memory, &mut rival, entries);
-        }
+        let (log, _) = owned_by_rival(9).await;
         // The first claim lands twice: as if its acknowledgement had been lost.
         let owner = OwnerId { instance: "local".to_owned(), life: 101 };
         let first = Entry::Claim { incarnation: 42, epoch: 2, owner }.encode();
