@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::progress::Checkpoint;
+use crate::restore::RestoredFrom;
 use crate::runtime::Spawn;
 use crate::status::Changes;
 use crate::task::Task;
@@ -75,7 +76,7 @@ async fn rebuild_here(
     let (spawn, _, _) = Spawn::new(&start, definition, partition, &Changes::new());
     let mut plan = spawn.plan(&start, &Arc::new(Semaphore::new(1)), crate::restore::random());
     let mut task = plan.open_before(first).await?;
-    let snapshot_offset = (task.next_offset > 0).then_some(task.next_offset);
+    let snapshot_offset = task.restored_from.map(RestoredFrom::offset);
     let mut rebuilt = Vec::new();
     for &offset in offsets {
         task.replay(offset).await?;

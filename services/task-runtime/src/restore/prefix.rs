@@ -23,13 +23,17 @@ pub(super) struct Prefix {
 /// The snapshot that a store was restored from: of all that were there, the newest that could be used.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RestoredFrom {
-    /// Next entry of the changelog behind it.
     offset: u64,
     /// Where the changelog ended before they were looked at.
     looked_at: u64,
 }
 
 impl RestoredFrom {
+    /// Next entry of the changelog behind the snapshot.
+    pub(crate) fn offset(self) -> u64 {
+        self.offset
+    }
+
     /// Whether a snapshot, announced by this entry, was there and could not be used. Nobody must rely on it.
     pub(crate) fn rules_out(self, announced: &Announced, entry: u64) -> bool {
         entry < self.looked_at && announced.offset > self.offset
