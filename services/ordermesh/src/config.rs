@@ -155,6 +155,8 @@ pub struct TasksConfig {
     pub snapshot_after_bytes: u64,
     /// Snapshots that this process makes at the same time.
     pub snapshots_at_once: usize,
+    /// Go on behind records that a topic has lost before they were read; otherwise the process stops, and a person decides.
+    pub accept_input_loss: bool,
     /// The wrong way of doing it that a campaign shall find; there is no such setting in other builds.
     #[cfg(feature = "simulation")]
     pub shortcut: task_runtime::Shortcut,
@@ -240,6 +242,7 @@ impl Default for TasksConfig {
             snapshot_after_records: tasks.snapshot_after_records,
             snapshot_after_bytes: tasks.snapshot_after_bytes,
             snapshots_at_once: tasks.snapshots_at_once,
+            accept_input_loss: tasks.accept_input_loss,
             #[cfg(feature = "simulation")]
             shortcut: tasks.shortcut,
         }
@@ -266,6 +269,7 @@ impl TasksConfig {
             snapshot_after_records: self.snapshot_after_records,
             snapshot_after_bytes: self.snapshot_after_bytes,
             snapshots_at_once: self.snapshots_at_once,
+            accept_input_loss: self.accept_input_loss,
             #[cfg(feature = "simulation")]
             shortcut: self.shortcut,
             ..task_runtime::Config::default()

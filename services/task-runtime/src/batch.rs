@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use event_log::{Header, StoredRecord, TopicName};
+use event_log::{Header, StoredRecord, TopicName, TopicPartition};
 use state_store::Store;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -18,7 +18,9 @@ use crate::dead_letters::{CUT_HEADER, PLACE_HEADER, REASON_HEADER};
 use crate::definition::{CommandHandler, RecordHandler, TimerHandler};
 use crate::overlay::Overlay;
 use crate::progress::{Progress, Verdict, judge};
-use crate::{CallError, Command, Context, Input, ProcessError, Reply, Source, TRACE_HEADER, Timer, Work, keys};
+use crate::{
+    CallError, Command, Context, Input, ProcessError, Reply, Source, TRACE_HEADER, TaskError, Timer, Work, keys,
+};
 
 pub(crate) use finish::{Finished, Held, Holding};
 pub(crate) use setting::Setting;
@@ -43,7 +45,7 @@ pub(crate) struct Batch<'a> {
     fires: bool,
     spans: Vec<tracing::Span>,
     skipped: u64,
-    ahead: u64,
+    lost: u64,
     dead: u64,
 }
 
@@ -71,7 +73,7 @@ impl<'a> Batch<'a> {
             fires: false,
             spans: held.spans,
             skipped: 0,
-            ahead: 0,
+            lost: 0,
             dead: 0,
         }
     }
@@ -85,17 +87,17 @@ impl<'a> Batch<'a> {
         self.bytes
     }
 
-    /// Processes the next record of an input, by its index in the definition. A record that its sender has sent before, or
-    /// whose predecessors are missing, only moves the position.
+    /// Processes the next record of an input, by its index in the definition. A record that its sender has sent before only
+    /// moves the position.
     ///
     /// # Errors
-    /// The store failed.
-    pub(crate) fn record(&mut self, input: usize, stored: &StoredRecord) -> Result<(), state_store::Error> {
+    /// The store failed, or the input has lost records.
+    pub(crate) fn record(&mut self, input: usize, stored: &StoredRecord) -> Result<(), TaskError> {
         let (topic, handler) = &self.setting.definition.inputs[input];
         self.positions.insert(input, stored.offset.0 + 1);
         self.items += 1;
         self.records += 1;
-        if !self.take(input, topic, stored) {
+        if !self.take(input, topic, stored)? {
             self.skipped += 1;
             return Ok(());
         }
@@ -109,16 +111,17 @@ impl<'a> Batch<'a> {
             handler(context, &Input { topic: &topic, offset: stored.offset, record })
         });
         match done {
-            Err(ProcessError::Store(error)) => return Err(error),
+            Err(ProcessError::Store(error)) => return Err(TaskError::from_store(error)),
             Err(ProcessError::Poison(reason)) => self.bury(&topic, stored, &reason),
             Ok(()) => {}
         }
         Ok(())
     }
 
-    /// Whether the record is the next of its sender; records from outside the mesh always are.
-    fn take(&mut self, input: usize, topic: &TopicName, stored: &StoredRecord) -> bool {
-        let Some(source) = Source::of(&stored.record) else { return true };
+    /// Whether the record is the next of its sender; records from outside the mesh always are. A sender sends in order and once
+    /// the one before is in the log, so that one whose predecessors are missing tells of a loss: what was acknowledged is gone.
+    fn take(&mut self, input: usize, topic: &TopicName, stored: &StoredRecord) -> Result<bool, TaskError> {
+        let Some(source) = Source::of(&stored.record) else { return Ok(true) };
         let committed =
             self.progress.inputs.get(topic.as_str()).and_then(|input| input.watermarks.get_key_value(source.task));
         let task = committed.map_or_else(|| Arc::from(source.task), |(task, _)| task.clone());
@@ -126,20 +129,25 @@ impl<'a> Batch<'a> {
         let before = || committed.and_then(|(_, lives)| lives.get(&source.incarnation)).copied();
         let taken = self.watermarks.get(&key).copied().or_else(before);
         match judge(taken, &source, self.setting.shortcut) {
-            Verdict::Take => {
-                self.watermarks.insert(key, source.sequence);
-                true
-            }
-            Verdict::Duplicate => false,
+            Verdict::Duplicate => return Ok(false),
+            Verdict::Take => {}
             Verdict::Ahead => {
-                if self.ahead == 0 {
-                    let (offset, sequence, sender) = (stored.offset, source.sequence, source.task);
-                    tracing::error!(%topic, %offset, sender, sequence, ?taken, "the topic misses records of this sender");
+                let lost = TaskError::InputLost {
+                    partition: TopicPartition::new(topic.clone(), self.setting.partition),
+                    offset: stored.offset,
+                    sender: source.task.to_owned(),
+                    first: taken.map_or(1, |taken| taken.saturating_add(1)),
+                    last: source.sequence - 1,
+                };
+                if !self.setting.accept_input_loss {
+                    return Err(lost);
                 }
-                self.ahead += 1;
-                false
+                tracing::error!(error = %lost, "the task goes on without what is lost, as it is told to");
+                self.lost += source.sequence - 1 - taken.unwrap_or(0);
             }
         }
+        self.watermarks.insert(key, source.sequence);
+        Ok(true)
     }
 
     /// Executes a command. The answer may leave the task when this batch is certified, not before.

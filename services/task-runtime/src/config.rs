@@ -53,6 +53,8 @@ pub struct Config {
     pub retry_pause: Duration,
     /// Longest pause between tries.
     pub retry_pause_max: Duration,
+    /// Go on behind records that an input has lost, as if they had never been sent. Otherwise the task stops, and a person decides.
+    pub accept_input_loss: bool,
     /// Which planted bug to commit; only the simulation sets it.
     pub shortcut: crate::Shortcut,
 }
@@ -83,6 +85,7 @@ impl Default for Config {
             request_memory: Duration::from_secs(24 * 3600),
             retry_pause: Duration::from_millis(20),
             retry_pause_max: Duration::from_secs(1),
+            accept_input_loss: false,
             shortcut: crate::Shortcut::None,
         }
     }

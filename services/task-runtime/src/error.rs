@@ -95,6 +95,23 @@ pub enum TaskError {
         /// Where the log ends.
         found: Offset,
     },
+    /// An input has lost records that their sender knew to be there. A person must act.
+    #[error(
+        "{partition} lost records {first} to {last} of {sender}, which stood before offset {offset}: bring them back, or \
+         set tasks.accept_input_loss to go on without them"
+    )]
+    InputLost {
+        /// The input.
+        partition: TopicPartition,
+        /// The first record that is there again.
+        offset: Offset,
+        /// The task that sent them.
+        sender: String,
+        /// The numbers of what is lost, of all that the sender has sent to this partition.
+        first: u64,
+        /// The last of them.
+        last: u64,
+    },
     /// The log was trimmed above what the task has applied. A person must act.
     #[error("{partition} was trimmed to {earliest}, but the task has read only up to {position}")]
     Trimmed {

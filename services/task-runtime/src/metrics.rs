@@ -11,7 +11,7 @@ use crate::batch::Finished;
 pub(crate) struct TaskMetrics {
     items: Counter,
     skipped: Counter,
-    ahead: Counter,
+    lost: Counter,
     dead: Counter,
     commits: Counter,
     commit_seconds: Histogram,
@@ -31,7 +31,7 @@ impl TaskMetrics {
         Self {
             items: counter!("ordermesh_task_items_total", &labels),
             skipped: counter!("ordermesh_task_records_skipped_total", &labels),
-            ahead: counter!("ordermesh_task_records_ahead_total", &labels),
+            lost: counter!("ordermesh_task_records_lost_total", &labels),
             dead: counter!("ordermesh_task_dead_letters_total", &labels),
             commits: counter!("ordermesh_commits_total", &labels),
             commit_seconds: histogram!("ordermesh_commit_duration_seconds", "service" => service),
@@ -53,7 +53,7 @@ impl TaskMetrics {
     pub(crate) fn batch(&self, items: usize, finished: &Finished) {
         self.items.increment(items as u64);
         self.skipped.increment(finished.skipped);
-        self.ahead.increment(finished.ahead);
+        self.lost.increment(finished.lost);
         self.dead.increment(finished.dead);
         self.batch_items.record(u32::try_from(items).unwrap_or(u32::MAX));
     }

@@ -61,7 +61,7 @@ pub(crate) enum Verdict {
     Take,
     /// Taken before.
     Duplicate,
-    /// Its predecessors are missing: the sender goes back and sends again in order.
+    /// Its predecessors are missing.
     Ahead,
 }
 

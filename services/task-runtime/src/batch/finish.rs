@@ -63,10 +63,10 @@ pub(crate) struct Finished {
     pub(crate) outcome: Result<Body, Held>,
     /// Work that is in the commit; of what is held, the spans are held too.
     pub(crate) spans: Vec<tracing::Span>,
-    /// Records that were duplicates or ahead of their predecessors.
+    /// Records that were duplicates.
     pub(crate) skipped: u64,
-    /// Those of them that were ahead. A sender sends in order, so its topic has lost their predecessors.
-    pub(crate) ahead: u64,
+    /// Records that an input has lost, and that the task goes on without.
+    pub(crate) lost: u64,
     /// Records that went to the dead letters.
     pub(crate) dead: u64,
 }
@@ -74,7 +74,7 @@ pub(crate) struct Finished {
 impl Batch<'_> {
     /// The commit of everything so far, unless it can be held.
     pub(crate) fn finish(self, holding: Holding) -> Finished {
-        let (skipped, ahead, dead) = (self.skipped, self.ahead, self.dead);
+        let (skipped, lost, dead) = (self.skipped, self.lost, self.dead);
         if self.can_be_held(holding) {
             // Work that changed nothing is over; work that did is part of a commit to come.
             let spans = if self.overlay.is_empty() { Vec::new() } else { self.spans };
@@ -87,7 +87,7 @@ impl Batch<'_> {
                 bytes: self.bytes,
                 spans,
             };
-            return Finished { outcome: Err(held), spans: Vec::new(), skipped, ahead, dead };
+            return Finished { outcome: Err(held), spans: Vec::new(), skipped, lost, dead };
         }
         let topic_of = |input: usize| self.setting.definition.inputs[input].0.clone();
         let mut sequences: BTreeMap<(TopicName, u32), u64> = BTreeMap::new();
@@ -114,7 +114,7 @@ impl Batch<'_> {
             changes: self.overlay.into_changes(),
             snapshot: None,
         };
-        Finished { outcome: Ok(body), spans: self.spans, skipped, ahead, dead }
+        Finished { outcome: Ok(body), spans: self.spans, skipped, lost, dead }
     }
 
     /// Outputs and answers wait for their commit, and what a timer or a caller has looked at may rest on changes that are held.

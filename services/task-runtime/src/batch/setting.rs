@@ -20,6 +20,8 @@ pub(crate) struct Setting {
     pub(crate) record_bytes_max: usize,
     /// How long answers are remembered, in milliseconds.
     pub(crate) request_memory_ms: i64,
+    /// Whether to go on behind records that an input has lost.
+    pub(crate) accept_input_loss: bool,
     pub(crate) shortcut: Shortcut,
     pub(crate) tracer: SharedTracer,
     pub(super) outputs: BTreeSet<TopicName>,
@@ -33,14 +35,15 @@ impl Setting {
         let dead_letters = definition.dead_letters();
         let request_memory_ms = i64::try_from(config.request_memory.as_millis()).unwrap_or(i64::MAX);
         let tracer = Arc::new(NoTracer);
-        let (record_bytes_max, shortcut) = (config.record_bytes_max, config.shortcut);
+        let (record_bytes_max, accept_input_loss) = (config.record_bytes_max, config.accept_input_loss);
         Self {
             definition,
             partition,
             partitions,
             record_bytes_max,
             request_memory_ms,
-            shortcut,
+            accept_input_loss,
+            shortcut: config.shortcut,
             tracer,
             outputs,
             dead_letters,

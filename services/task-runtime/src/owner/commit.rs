@@ -85,7 +85,7 @@ impl Task {
         }
         while has_room(&batch) {
             let Some((input, record)) = running.inputs.next() else { break };
-            batch.record(input, &record).map_err(TaskError::from_store)?;
+            batch.record(input, &record)?;
         }
         let items = batch.items();
         let is_awaited = || !running.waiters.is_empty() && batch.changed_keys().any(|key| running.waiters.awaits(key));

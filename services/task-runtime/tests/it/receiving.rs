@@ -4,11 +4,11 @@
 use bytes::Bytes;
 use event_log::{EventLog, Header, MemoryLog, Record};
 use futures::FutureExt;
-use task_runtime::{Config, Definition, ProcessError, SOURCE_HEADER, Source, StoreId};
+use task_runtime::{Config, Definition, ProcessError, SOURCE_HEADER, Source, StoreId, TaskError};
 use tokio::task::LocalSet;
 
 use crate::disk::Disk;
-use crate::fixture::{Log, all, arrives, at, begin, begin_with, notebook, put, reading};
+use crate::fixture::{Life, Log, all, arrives, at, begin, begin_with, notebook, put, reading};
 
 const SEEN: StoreId = StoreId::new(1, "seen");
 
@@ -36,7 +36,10 @@ fn from(incarnation: u128, sequence: u64) -> Vec<Header> {
 
 /// How often each of these was taken once `last` is there.
 async fn times<const N: usize>(log: &Log, values: [&'static str; N], last: &'static str) -> [u8; N] {
-    let life = begin(log, counter());
+    times_in(begin(log, counter()), values, last).await
+}
+
+async fn times_in<const N: usize>(life: Life, values: [&'static str; N], last: &'static str) -> [u8; N] {
     arrives(&life, last).await;
     let read = life.handle.read(task_runtime::Consistency::Strong, move |view| {
         values.map(|value| view.get(SEEN, value.as_bytes()).unwrap().map_or(0, |times| times[0]))
@@ -50,12 +53,44 @@ async fn times<const N: usize>(log: &Log, values: [&'static str; N], last: &'sta
 async fn records_of_a_sender_are_taken_once_and_in_order() {
     let run = async {
         let log = Log::with(&counter()).await;
-        for (sequence, value) in [(1, "one"), (1, "one"), (3, "three"), (2, "two"), (1, "one"), (3, "three")] {
+        for (sequence, value) in [(1, "one"), (1, "one"), (2, "two"), (1, "one"), (2, "two"), (3, "three")] {
             send(&log.memory, from(7, sequence), value);
         }
         send(&log.memory, from(7, 4), "end");
-        // The first three was ahead of its predecessor: its sender goes back and sends it again in order.
         assert_eq!(times(&log, ["one", "two", "three"], "end").await, [1, 1, 1]);
+    };
+    LocalSet::new().run_until(run).await;
+}
+
+/// A sender sends in order and one after the other, so that what is missing was there.
+#[tokio::test(start_paused = true)]
+async fn records_that_were_lost_before_they_were_read_stop_the_task() {
+    let run = async {
+        let log = Log::with(&counter()).await;
+        for (sequence, value) in [(1, "one"), (4, "four"), (5, "end")] {
+            send(&log.memory, from(7, sequence), value);
+        }
+        let error = begin(&log, counter()).error().await;
+        let TaskError::InputLost { offset, sender, first, last, .. } = &error else { panic!("{error:?}") };
+        assert_eq!((offset.0, sender.as_str(), *first, *last), (1, "sender/0", 2, 3));
+        let again = begin(&log, counter()).error().await;
+        assert_eq!(again.to_string(), error.to_string(), "it forgets nothing by being started again");
+    };
+    LocalSet::new().run_until(run).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_is_told_to_accept_a_loss_goes_on_without_what_is_lost() {
+    let run = async {
+        let log = Log::with(&counter()).await;
+        for (sequence, value) in [(1, "one"), (4, "four"), (3, "late"), (4, "four"), (5, "end")] {
+            send(&log.memory, from(7, sequence), value);
+        }
+        let config = Config { accept_input_loss: true, ..Config::default() };
+        let life = begin_with(&log, counter(), config, &Disk::default());
+        assert_eq!(times_in(life, ["one", "four", "late"], "end").await, [1, 1, 0]);
+        // Once it has gone on, it need not be told any more.
+        assert_eq!(times(&log, ["one", "four", "late"], "end").await, [1, 1, 0]);
     };
     LocalSet::new().run_until(run).await;
 }

@@ -151,6 +151,7 @@ fn config(dice: &mut Dice, forgetful: bool, shortcut: Shortcut) -> Config {
         request_memory: Duration::from_secs(if forgetful { 12 } else { 24 * 3600 }),
         retry_pause: dice.millis(1, 20),
         retry_pause_max: dice.millis(20, 400),
+        accept_input_loss: false,
         shortcut,
     }
 }
