@@ -1,7 +1,8 @@
 //! The topics of a process's services: declared here, made sure of at every start before any task begins.
 //!
-//! Always: changelogs are created before everything else, so that a service that has written anything has one. Where it is
-//! missing then, somebody has deleted it, and with it the state; an empty new one would be taken for "nothing ever happened".
+//! Always: changelogs are created before everything else, and claimed before anything is written, so that a service that has
+//! written has one that is not empty. Otherwise somebody has deleted it, and with it the state; a new one would be taken for
+//! "nothing ever happened".
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -40,15 +41,22 @@ pub(crate) async fn ensure(start: &Start, definitions: &[Definition]) -> Result<
     let deadline = Instant::now() + PATIENCE;
     let there = insist(start, deadline, async || start.log.topics().await).await?;
     let there: BTreeSet<TopicName> = there.into_iter().map(|spec| spec.name).collect();
-    for definition in definitions.iter().filter(|definition| !there.contains(&definition.changelog())) {
+    for definition in definitions {
+        let changelog = definition.changelog();
+        let how = if !there.contains(&changelog) {
+            "missing"
+        } else if insist(start, deadline, async || is_empty(start, &changelog).await).await? {
+            "empty"
+        } else {
+            continue;
+        };
         for topic in written(definition).filter(|topic| there.contains(topic)) {
             if insist(start, deadline, async || is_empty(start, &topic).await).await? {
                 continue;
             }
             return Err(Error::Failed(format!(
-                "topic {} is missing, although {} has written to {topic}: it was deleted, and the state with it. \
+                "topic {changelog} is {how}, although {} has written to {topic}: it was deleted, and the state with it. \
                  Bring it back; to begin anew, delete all topics and data of the mesh",
-                definition.changelog(),
                 definition.service()
             )));
         }

@@ -224,17 +224,22 @@ async fn a_topic_with_another_number_of_partitions_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_changelog_that_is_gone_refuses_the_start_of_what_has_written_before() {
+async fn a_changelog_that_is_gone_or_made_anew_refuses_the_start_of_what_has_written_before() {
     let log = std::sync::Arc::new(MemoryLog::default());
     let storage = || task_runtime::Storage::Memory(std::sync::Arc::new(|_| state_store::MemoryStore::default()));
     let start = || task_runtime::Start::new(log.clone(), storage(), 1);
     let letters =
         event_log::TopicSpec { name: counter().dead_letters(), partitions: 1, cleanup: event_log::Cleanup::Never };
     log.ensure_topic(&letters).await.unwrap();
-    let partition = event_log::TopicPartition::new(letters.name, 0);
+    let partition = event_log::TopicPartition::new(letters.name.clone(), 0);
     log.append(&partition, vec![event_log::Record::default()]).await.unwrap();
     let refused = task_runtime::Runtime::start(start(), vec![counter()]).await.unwrap_err().to_string();
     assert!(refused.contains("counter-changelog is missing"), "{refused}");
+    // Nor does it help to make it anew.
+    let changelog = event_log::TopicSpec { name: counter().changelog(), ..letters };
+    log.ensure_topic(&changelog).await.unwrap();
+    let refused = task_runtime::Runtime::start(start(), vec![counter()]).await.unwrap_err().to_string();
+    assert!(refused.contains("counter-changelog is empty"), "{refused}");
 }
 
 /// How often the commits of a `kind` of reader took records, of one that comes alone and of four that come every 10 ms behind it.
