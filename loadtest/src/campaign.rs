@@ -65,9 +65,9 @@ pub enum Command {
 /// Settings of `loadtest campaign run`.
 #[derive(Debug, Clone, Args)]
 pub struct Settings {
-    /// The program under test.
-    #[arg(long, default_value = "target/debug/ordermesh", value_name = "FILE")]
-    pub binary: PathBuf,
+    /// The program under test; without it the `ordermesh` that lies beside this program, and so of the same build.
+    #[arg(long, value_name = "FILE")]
+    pub binary: Option<PathBuf>,
     /// A new folder for everything of the run.
     #[arg(long, value_name = "DIR")]
     pub folder: PathBuf,
@@ -228,8 +228,12 @@ fn launch(settings: &Settings) -> anyhow::Result<Launch> {
         let (name, value) = given.split_once('=').with_context(|| format!("{given} is not NAME=VALUE"))?;
         Ok((name.to_owned(), value.to_owned()))
     });
+    let beside = || -> anyhow::Result<PathBuf> {
+        let this = std::env::current_exe().context("where this program lies is not known; say --binary")?;
+        Ok(this.with_file_name("ordermesh"))
+    };
     Ok(Launch {
-        binary: settings.binary.clone(),
+        binary: settings.binary.clone().map_or_else(beside, Ok)?,
         partitions: settings.partitions,
         arguments: settings.arguments.clone(),
         environment: environment.collect::<anyhow::Result<_>>()?,
