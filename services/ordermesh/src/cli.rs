@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ordermesh::{Config, Sync};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use service_host::config::{ConfigError, LogFormat, Overrides, load};
 use validation::RequiredCheck;
 
@@ -61,7 +63,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         token: TokenFlags,
     },
-    /// Prints the configuration that `dev` would use, with secrets masked.
+    /// Prints the configuration as a file for --config, with secrets masked.
     Config {
         #[command(flatten)]
         settings: Settings,
@@ -113,7 +115,7 @@ pub(crate) struct Settings {
     /// What an acknowledged write survives: `group` power loss, `os` the death of the process [default: group]
     #[arg(long, value_enum)]
     sync: Option<SyncFlag>,
-    /// Pieces that the automatic workshop of each partition makes in a second; 0 turns it off [default: 1]
+    /// Pieces that the automatic workshop of each partition makes in a second; 0 turns it off [default: 1 in `dev`, else 0]
     #[arg(long, value_name = "N")]
     workshop: Option<u32>,
     /// Checks that an order must pass [default: details,fraud,inventory,credit]
@@ -187,6 +189,12 @@ impl Settings {
         self.load_with(&Joining::default())
     }
 
+    /// The same for a mesh that is tried out in one process.
+    pub(crate) fn load_trial(&self) -> Result<Config, LoadError> {
+        let Trial(config) = self.load_over(&Joining::default())?;
+        checked(config)
+    }
+
     /// The same for one process of several.
     pub(crate) fn load_joining(&self, joining: &Joining) -> Result<Config, LoadError> {
         let mut config = self.load_with(joining)?;
@@ -203,6 +211,14 @@ impl Settings {
     }
 
     fn load_with(&self, joining: &Joining) -> Result<Config, LoadError> {
+        checked(self.load_over(joining)?)
+    }
+
+    /// Over the defaults of `T`.
+    fn load_over<T>(&self, joining: &Joining) -> Result<T, ConfigError>
+    where
+        T: DeserializeOwned + Serialize + Default,
+    {
         let overrides = Overrides::new()
             .set("kafka.brokers", joining.brokers.as_ref())
             .set("mesh.roles", self.roles.as_ref())
@@ -224,10 +240,24 @@ impl Settings {
             .set("broker.sync", self.sync.map(Sync::from))
             .set("log.format", self.log_format.map(LogFormat::from));
         let overrides = joining.security.apply(self.security.apply(overrides));
-        let config: Config = load(self.config.as_deref(), &overrides)?;
-        config.check().map_err(LoadError::Senseless)?;
-        Ok(config)
+        load(self.config.as_deref(), &overrides)
     }
+}
+
+/// A configuration over the defaults of a trial, so that the file, the environment and flags change them as they do others.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+struct Trial(Config);
+
+impl Default for Trial {
+    fn default() -> Self {
+        Self(Config::of_a_trial())
+    }
+}
+
+fn checked(config: Config) -> Result<Config, LoadError> {
+    config.check().map_err(LoadError::Senseless)?;
+    Ok(config)
 }
 
 /// What the machine calls itself: containers and pods have names of their own, which stay the same.
@@ -308,6 +338,25 @@ mod tests {
     #[test]
     fn no_flags_are_the_defaults() {
         assert_eq!(settings(&[]).load().unwrap(), Config::default());
+    }
+
+    #[test]
+    fn the_workshop_makes_things_by_itself_in_a_trial_only_and_not_where_it_is_turned_off() {
+        let workshop = |flags: &[&str]| settings(flags).load_trial().unwrap().manufacturing.items_per_second;
+        assert_eq!(settings(&[]).load().unwrap().manufacturing.items_per_second, 0);
+        assert_eq!((workshop(&[]), workshop(&["--workshop=0"]), workshop(&["--workshop=7"])), (1, 0, 7));
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("ordermesh.toml");
+        let from_file = format!("--config={}", file.display());
+        for given in [0, 5] {
+            std::fs::write(&file, format!("[manufacturing]\nitems_per_second = {given}")).unwrap();
+            assert_eq!(workshop(&[&from_file]), given);
+        }
+        assert_eq!(settings(&[]).load_trial().unwrap(), Config::of_a_trial(), "nothing else differs");
+
+        let cli = Cli::try_parse_from(["ordermesh", "serve", "--brokers=a:9092"]).unwrap();
+        let Command::Serve { settings, joining } = cli.command else { panic!("{cli:?}") };
+        assert_eq!(settings.load_joining(&joining).unwrap().manufacturing.items_per_second, 0);
     }
 
     #[test]

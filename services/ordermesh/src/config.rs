@@ -183,8 +183,7 @@ impl Default for Config {
             validation: validation::Config::default(),
             inventory: inventory::Config::default(),
             customers: customers::Config::default(),
-            // One process is for trying things out: orders shall flow without anyone typing reports.
-            manufacturing: manufacturing::Config { items_per_second: 1, ..manufacturing::Config::default() },
+            manufacturing: manufacturing::Config::default(),
             shipping: shipping::Config::default(),
             payments: payments::Config::default(),
             catalog: catalog::Config::default(),
@@ -278,6 +277,15 @@ impl TasksConfig {
 }
 
 impl Config {
+    /// The defaults of a mesh that is tried out in one process: orders flow there without anyone typing reports. A mesh that
+    /// others rely on makes nothing by itself.
+    #[must_use]
+    pub fn of_a_trial() -> Self {
+        let mut config = Self::default();
+        config.manufacturing.items_per_second = 1;
+        config
+    }
+
     /// Checks what types cannot say.
     ///
     /// # Errors

@@ -36,7 +36,7 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Dev { settings, sample } => {
-            let config = settings.load()?;
+            let config = settings.load_trial()?;
             on_threads(dev::run(config, sample))
         }
         Command::Serve { settings, joining } => {

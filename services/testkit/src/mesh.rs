@@ -32,12 +32,11 @@ pub struct Mesh {
 }
 
 impl Mesh {
-    /// The configuration that tests start from: no fsync, and no workshop that makes things by itself.
+    /// The configuration that tests start from: no fsync.
     #[must_use]
     pub fn config() -> Config {
         let mut config = Config::default();
         config.broker.sync = Sync::Os;
-        config.manufacturing.items_per_second = 0;
         config
     }
 
