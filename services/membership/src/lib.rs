@@ -17,5 +17,5 @@ pub use duty::{Duty, duties};
 pub use exchange::{Exchange, ExchangeConfig, PeerServer};
 pub use fixed::Static;
 pub use group::{Group, GroupConfig, GroupError, InputRead, Readers};
-pub use peers::{Life, Peers, Report, TaskReport};
+pub use peers::{Life, Peers, Report, RestoreReport, TaskReport};
 pub use placement::{InstanceId, Member, Members, Placement, Role, Suggestion, Suggestions, TaskId};

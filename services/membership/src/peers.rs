@@ -22,6 +22,17 @@ pub struct TaskReport {
     pub lag: u64,
     /// Whether it could own the task without a restore worth mentioning.
     pub is_warm: bool,
+    /// The restore that is under way.
+    pub restore: Option<RestoreReport>,
+}
+
+/// How far a restore has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RestoreReport {
+    /// Rows of a snapshot and entries of the changelog that are in the store.
+    pub done: u64,
+    /// All of them, as far as is known; at least 1.
+    pub all: u64,
 }
 
 /// What an instance says of itself.
@@ -228,7 +239,7 @@ mod tests {
     const SILENT_AFTER: Duration = Duration::from_secs(1);
 
     fn report(instance: &str, sequence: u64, role: Role, epoch: u64) -> Report {
-        let told = TaskReport { role, epoch, applied: 10 * epoch, lag: 0, is_warm: true };
+        let told = TaskReport { role, epoch, applied: 10 * epoch, lag: 0, is_warm: true, restore: None };
         Report {
             instance: instance.into(),
             address: format!("{instance}:1"),

@@ -154,7 +154,7 @@ pub(crate) async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpL
 }
 
 /// How far a restore is, for the eye: `[######    ] 60 % of 1000000 restored`.
-fn bar(RestoreProgress { done, of }: RestoreProgress) -> String {
+pub(crate) fn bar(RestoreProgress { done, of }: RestoreProgress) -> String {
     let tenths = usize::try_from(done.saturating_mul(10) / of.max(1)).unwrap_or(10).min(10);
     format!("[{:<10}] {} % of {of} rows and commits restored", "#".repeat(tenths), done.saturating_mul(100) / of.max(1))
 }

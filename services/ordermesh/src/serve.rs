@@ -1,6 +1,7 @@
 //! `ordermesh serve` and `ordermesh gateway`: one process of several, from its first word to its last.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,9 +10,10 @@ use kafka_log::KafkaLog;
 use kafka_log::wire::Dial;
 use ordermesh::{Config, Instance, Join, Membership, Security, Setup, definitions, key_name};
 use service_host::{Clock, SpanTracer, Telemetry, shutdown};
+use task_runtime::RestoreProgress;
 use tokio_util::sync::CancellationToken;
 
-use crate::dev::{bind, offered, reachable, say, serve_metrics};
+use crate::dev::{bar, bind, offered, reachable, say, serve_metrics};
 
 /// How often a start that takes long says what it waits for.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
@@ -83,7 +85,10 @@ async fn serve(
         loop {
             match tokio::time::timeout(PROGRESS_INTERVAL, running.as_mut()).await {
                 Ok(ended) => return ended,
-                Err(_) => say("  waiting for the other instances and for tasks to be restored"),
+                Err(_) => match restoring(instance) {
+                    Some(restore) => say(format_args!("  {}", bar(restore))),
+                    None => say("  waiting for the other instances and for tasks to be restored"),
+                },
             }
         }
     };
@@ -103,7 +108,30 @@ async fn serve(
     if let Some(metrics) = config.telemetry.metrics {
         say(format_args!("metrics on http://{metrics}/metrics"));
     }
-    bail!(instance.failed().await)
+    tokio::select! {
+        reason = instance.failed() => bail!(reason),
+        never = tell_restores(instance) => match never {},
+    }
+}
+
+/// How far the restores are that are under way, once it is known how much there is.
+fn restoring(instance: &Instance) -> Option<RestoreProgress> {
+    instance.restoring().filter(|restore| restore.of > 0)
+}
+
+/// Says from time to time how far restores are: an instance that listens gets its tasks one after another.
+async fn tell_restores(instance: &Instance) -> Infallible {
+    let mut was_restoring = false;
+    loop {
+        tokio::time::sleep(PROGRESS_INTERVAL).await;
+        let restoring = restoring(instance);
+        match restoring {
+            Some(restore) => say(format_args!("  {}", bar(restore))),
+            None if was_restoring => say("  everything is restored"),
+            None => {}
+        }
+        was_restoring = restoring.is_some();
+    }
 }
 
 fn services(config: &Config, part: Part) -> BTreeSet<Arc<str>> {

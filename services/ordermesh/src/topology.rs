@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use proto::mesh::v1::topology_service_client::TopologyServiceClient;
-use proto::mesh::v1::{GetTopologyRequest, InstanceState, Role, Topology, TopologyTask, WatchTopologyRequest};
+use proto::mesh::v1::{
+    GetTopologyRequest, InstanceState, Role, Topology, TopologyReplica, TopologyTask, WatchTopologyRequest,
+};
 use tonic::{Request, Status};
 
 use crate::connect::{TlsFlags, TokenFlags, broken};
@@ -65,15 +67,26 @@ fn table(topology: &Topology) -> String {
         tasks.push(std::iter::once(service.to_owned()).chain(cells).collect());
     }
     let generation = topology.generation;
-    let seen_by = format!("seen by {}, generation {generation}; owner@epoch +standby (~ not warm)", topology.seen_by);
+    let seen_by =
+        format!("seen by {}, generation {generation}; owner@epoch +standby (~ not warm, % restored)", topology.seen_by);
     format!("{}\n\n{}\n{seen_by}", aligned(&instances), aligned(&tasks))
 }
 
 fn cell(task: &TopologyTask) -> String {
     let owner = if task.owner.is_empty() { "-" } else { &task.owner };
     let standbys = task.replicas.iter().filter(|replica| replica.role() == Role::Standby);
-    let standbys = standbys.map(|replica| format!(" +{}{}", replica.instance, if replica.warm { "" } else { "~" }));
+    let standbys = standbys.map(|replica| format!(" +{}{}", replica.instance, warmth(replica)));
     format!("{owner}@{}{}", task.epoch, standbys.collect::<String>())
+}
+
+/// Nothing of one that could take over; of one that is being restored, how far it is.
+fn warmth(replica: &TopologyReplica) -> String {
+    let TopologyReplica { warm, restore_done_records: done, restore_all_records: all, .. } = *replica;
+    match warm {
+        true => String::new(),
+        false if all > 0 => format!("~{}%", i128::from(done.clamp(0, all)) * 100 / i128::from(all)),
+        false => "~".to_owned(),
+    }
 }
 
 pub(crate) fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
@@ -94,7 +107,7 @@ pub(crate) fn aligned(rows: &[Vec<String>]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use proto::mesh::v1::{TopologyInstance, TopologyReplica};
+    use proto::mesh::v1::TopologyInstance;
 
     use super::*;
 
@@ -109,12 +122,15 @@ mod tests {
             ..Default::default()
         };
         let follows = TopologyReplica { instance: "b".to_owned(), role: Role::Standby.into(), ..Default::default() };
+        let (restore_done_records, restore_all_records) = (1_999, 3_000);
+        let restores =
+            TopologyReplica { instance: "c".to_owned(), restore_done_records, restore_all_records, ..follows.clone() };
         let task = TopologyTask {
             service: "orders".to_owned(),
             partition: 0,
             owner: "alpha".to_owned(),
             epoch: 3,
-            replicas: vec![follows],
+            replicas: vec![follows, restores],
         };
         let topology = Topology {
             seen_by: "b".to_owned(),
@@ -129,8 +145,8 @@ alpha     alive  1       0              1      h:1
 b         alive  0       0              1      h:1
 
 SERVICE  0
-orders   alpha@3 +b~
-seen by b, generation 2; owner@epoch +standby (~ not warm)";
+orders   alpha@3 +b~ +c~66%
+seen by b, generation 2; owner@epoch +standby (~ not warm, % restored)";
         assert_eq!(table(&topology), expected);
     }
 }

@@ -50,7 +50,7 @@ impl Scene {
     }
 
     fn hear(&mut self, instance: &str, role: Role, epoch: u64, is_leaving: bool) {
-        let told = TaskReport { role, epoch, applied: 0, lag: 0, is_warm: true };
+        let told = TaskReport { role, epoch, applied: 0, lag: 0, is_warm: true, restore: None };
         let (life, sequence) = (1, self.now.duration_since(self.begin).as_millis() as u64);
         let tasks = [(task(), told)].into();
         let report = Report { instance: instance.into(), address: String::new(), life, sequence, is_leaving, tasks };

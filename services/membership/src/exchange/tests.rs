@@ -46,7 +46,7 @@ fn run(instance: &Instance, membership: &Static) {
 }
 
 fn told(role: Role, epoch: u64) -> BTreeMap<TaskId, TaskReport> {
-    [(TaskId::new("a", 0), TaskReport { role, epoch, applied: 3, lag: 0, is_warm: true })].into()
+    [(TaskId::new("a", 0), TaskReport { role, epoch, applied: 3, lag: 0, is_warm: true, restore: None })].into()
 }
 
 async fn until(exchange: &Exchange, what: &str, mut holds: impl FnMut(&Peers, Instant) -> bool) {

@@ -2,7 +2,7 @@
 
 use proto::mesh::v1 as mesh;
 
-use crate::{Report, Role, TaskId, TaskReport};
+use crate::{Report, RestoreReport, Role, TaskId, TaskReport};
 
 pub(super) fn peer_report(report: &Report) -> mesh::PeerReport {
     let tasks = report.tasks.iter().map(|(task, told)| mesh::PeerTask {
@@ -13,6 +13,8 @@ pub(super) fn peer_report(report: &Report) -> mesh::PeerReport {
         applied_offset: told.applied,
         lag_records: told.lag,
         warm: told.is_warm,
+        restore_done_records: told.restore.map_or(0, |restore| restore.done),
+        restore_all_records: told.restore.map_or(0, |restore| restore.all),
     });
     mesh::PeerReport {
         instance: report.instance.to_string(),
@@ -33,7 +35,9 @@ pub(super) fn report(report: mesh::PeerReport) -> Report {
         };
         let (epoch, applied, lag) = (told.epoch, told.applied_offset, told.lag_records);
         let task = TaskId::new(told.service, told.partition);
-        (task, TaskReport { role, epoch, applied, lag, is_warm: told.warm })
+        let (done, all) = (told.restore_done_records, told.restore_all_records);
+        let restore = (all > 0).then_some(RestoreReport { done, all });
+        (task, TaskReport { role, epoch, applied, lag, is_warm: told.warm, restore })
     });
     Report {
         instance: report.instance.into(),
@@ -50,5 +54,26 @@ fn role(role: Role) -> mesh::Role {
         Role::Active => mesh::Role::Active,
         Role::Standby => mesh::Role::Standby,
         Role::Idle => mesh::Role::Unspecified,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_of_a_restore_arrives_and_no_restore_is_none() {
+        let told = |restore| TaskReport { role: Role::Standby, epoch: 3, applied: 7, lag: 9, is_warm: false, restore };
+        for restore in [None, Some(RestoreReport { done: 0, all: 5 }), Some(RestoreReport { done: 4, all: 5 })] {
+            let sent = Report {
+                instance: "a".into(),
+                address: "a:1".to_owned(),
+                life: 1,
+                sequence: 2,
+                is_leaving: false,
+                tasks: [(TaskId::new("orders", 0), told(restore))].into(),
+            };
+            assert_eq!(report(peer_report(&sent)), sent);
+        }
     }
 }

@@ -7,8 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use membership::{Duty, Exchange, InstanceId, Life, Peers, Role, Suggestion, Suggestions, TaskId, TaskReport, duties};
-use task_runtime::{Roster, TaskState, TaskStatus};
+use membership::{
+    Duty, Exchange, InstanceId, Life, Peers, RestoreReport, Role, Suggestion, Suggestions, TaskId, TaskReport, duties,
+};
+use task_runtime::{RestoreProgress, Roster, TaskState, TaskStatus};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -155,6 +157,10 @@ fn report(status: &TaskStatus) -> TaskReport {
         applied: status.applied_offset,
         lag: status.lag_records,
         is_warm: status.is_owner() || status.is_warm() && status.lag_records <= WARM_LAG_RECORDS,
+        restore: status
+            .restore
+            .filter(|restore| restore.of > 0)
+            .map(|RestoreProgress { done, of }| RestoreReport { done, all: of }),
     }
 }
 
@@ -163,5 +169,34 @@ fn runtime_role(role: Role) -> task_runtime::Role {
         Role::Active => task_runtime::Role::Active,
         Role::Standby => task_runtime::Role::Standby,
         Role::Idle => task_runtime::Role::Idle,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restore_is_told_with_how_far_it_is_and_only_while_it_is_under_way() {
+        let status = |restore| TaskStatus {
+            service: "orders",
+            partition: 0,
+            role: task_runtime::Role::Standby,
+            state: TaskState::Restoring,
+            epoch: 3,
+            owner: None,
+            incarnation: None,
+            applied_offset: 0,
+            end_offset: 0,
+            lag_records: 0,
+            lag_ms: 0,
+            restore,
+            snapshot_offset: None,
+        };
+        let told = report(&status(Some(RestoreProgress { done: 2, of: 8 })));
+        assert_eq!((told.restore, told.is_warm), (Some(RestoreReport { done: 2, all: 8 }), false));
+        // It has not yet looked how much there is.
+        assert_eq!(report(&status(Some(RestoreProgress { done: 0, of: 0 }))).restore, None);
+        assert_eq!(report(&status(None)).restore, None);
     }
 }

@@ -133,6 +133,8 @@ fn tasks(peers: &Peers, now: Instant) -> Vec<TopologyTask> {
                 applied_offset: int(told.applied),
                 lag_records: int(told.lag),
                 warm: told.is_warm,
+                restore_done_records: told.restore.map_or(0, |restore| int(restore.done)),
+                restore_all_records: told.restore.map_or(0, |restore| int(restore.all)),
             });
         }
     }
