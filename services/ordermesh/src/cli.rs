@@ -70,7 +70,7 @@ pub(crate) enum Command {
     },
     /// Asks an instance whether calls are welcome; fails if not.
     Health(Probe),
-    /// Looks at the state of a mesh that does not run.
+    /// Looks at the state of the mesh.
     #[command(subcommand)]
     State(State),
     /// Shows what the records on topics are made of.
@@ -82,11 +82,49 @@ pub(crate) enum Command {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum State {
-    /// Makes the state of every task anew from its snapshot and changelog, and compares it with what its store holds.
-    Verify {
-        #[command(flatten)]
-        settings: Settings,
-    },
+    /// Compares what stores hold with what their changelogs say: of a process that is stopped, or of a mesh that runs (--addr).
+    Verify(Verify),
+}
+
+/// Which stores are compared, and with what.
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// Address of any gateway of a mesh that runs: all replicas of every task are compared with each other
+    #[arg(long, value_name = "ADDR", conflicts_with = "data")]
+    pub(crate) addr: Option<String>,
+    /// Data directory of a process that is stopped [default: ./ordermesh-data]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Brokers that have the changelogs, each host:port, separated by commas [default: the log in the data directory]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    brokers: Option<Vec<String>>,
+    /// Partitions of every topic; a mesh that runs tells it [default: 4]
+    #[arg(long, value_name = "N")]
+    partitions: Option<u32>,
+    /// Configuration file (TOML) of the process
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) tls: TlsFlags,
+    #[command(flatten)]
+    pub(crate) token: TokenFlags,
+}
+
+impl Verify {
+    /// Where data and brokers are, checked.
+    pub(crate) fn load(&self) -> Result<Config, LoadError> {
+        let overrides = Overrides::new()
+            .set("kafka.brokers", self.brokers.as_ref())
+            .set("mesh.data", self.data.as_ref())
+            .set("mesh.partitions", self.partitions)
+            // Nothing listens: where the process of this configuration may is none of this one's business.
+            .set("mesh.insecure", Some(true));
+        let config = checked(load(self.config.as_deref(), &overrides)?)?;
+        if !config.kafka.brokers.is_empty() {
+            config.kafka.check().map_err(|error| LoadError::Senseless(format!("kafka.{error}")))?;
+        }
+        Ok(config)
+    }
 }
 
 /// What flags can set. Everything else is in the configuration file.

@@ -11,9 +11,10 @@ use http::Uri;
 use service_host::FileError;
 use service_host::config::Secret;
 use service_host::tls::{self, ClientTls, TlsError};
-use tonic::Status;
 use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
 
 /// Whom we trust, and who we say we are.
 #[derive(Debug, Clone, Default, Args)]
@@ -51,6 +52,19 @@ pub(crate) struct TokenFlags {
     /// Sends the token in plain text to another machine too
     #[arg(long, global = true, help_heading = "Connection")]
     insecure: bool,
+}
+
+/// Shows a token with every call, if there is one.
+#[derive(Debug, Clone)]
+pub(crate) struct Bearer(pub(crate) Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(authorization) = &self.0 {
+            request.metadata_mut().insert("authorization", authorization.clone());
+        }
+        Ok(request)
+    }
 }
 
 /// Why there is no connection.

@@ -54,6 +54,12 @@ pub enum DataError {
         /// The directory.
         directory: PathBuf,
     },
+    /// There is none.
+    #[error("directory {} holds no data of ordermesh: name the data directory of a mesh with --data", directory.display())]
+    Missing {
+        /// The directory.
+        directory: PathBuf,
+    },
     /// Its description cannot be read.
     #[error("{} is damaged: restore it, or use another directory with --data", file.display())]
     Damaged {
@@ -104,6 +110,22 @@ impl DataDirectory {
                 describe(root, &Description { format: FORMAT, partitions }).map_err(io)?;
             }
             Err(error) => return Err(io(error)),
+        }
+        Ok(Self { root: root.to_owned() })
+    }
+
+    /// Checks the directory that is there, and makes none.
+    ///
+    /// # Errors
+    /// [`DataError`].
+    pub fn existing(root: &Path, partitions: u32) -> Result<Self, DataError> {
+        let file = root.join(FILE);
+        match std::fs::read(&file) {
+            Ok(bytes) => check(&bytes, root, &file, partitions)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(DataError::Missing { directory: root.to_owned() });
+            }
+            Err(source) => return Err(DataError::Io { directory: root.to_owned(), source }),
         }
         Ok(Self { root: root.to_owned() })
     }
@@ -169,6 +191,18 @@ mod tests {
         DataDirectory::open(&root, 4).unwrap();
         let again = DataDirectory::open(&root, 4).unwrap();
         assert_eq!(again.log(), root.join("log"));
+    }
+
+    #[test]
+    fn a_directory_that_is_only_looked_at_is_not_made() {
+        let temporary = tempfile::tempdir().unwrap();
+        let root = temporary.path().join("a");
+        let refused = DataDirectory::existing(&root, 4).unwrap_err();
+        assert!(matches!(refused, DataError::Missing { .. }) && refused.to_string().contains("--data"), "{refused}");
+        assert!(!root.exists());
+        DataDirectory::open(&root, 4).unwrap();
+        assert_eq!(DataDirectory::existing(&root, 4).unwrap().root(), root);
+        assert!(matches!(DataDirectory::existing(&root, 8), Err(DataError::Partitions { found: 4, .. })));
     }
 
     #[test]

@@ -124,9 +124,7 @@ impl Instance {
         let storage = match join.has_tasks() {
             true => {
                 let data = DataDirectory::open(&config.mesh.data, config.mesh.partitions)?;
-                let stores = stores(config, &data);
-                let opened = tokio::task::spawn_blocking(move || Stores::open(stores));
-                Storage::Disk(opened.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?)
+                Storage::Disk(open_stores(config, &data).await?)
             }
             false => Storage::Memory(Arc::new(|_| state_store::MemoryStore::default())),
         };
@@ -342,6 +340,13 @@ pub(crate) async fn open(
     };
     let stores = stores(config, data);
     let opened = tokio::task::spawn_blocking(move || Ok((EmbeddedLog::open(log)?, Stores::open(stores)?)));
+    opened.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}
+
+/// Opens the stores alone, for a process whose log is elsewhere.
+pub(crate) async fn open_stores(config: &Config, data: &DataDirectory) -> Result<Stores, StartError> {
+    let stores = stores(config, data);
+    let opened = tokio::task::spawn_blocking(move || Ok(Stores::open(stores)?));
     opened.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 

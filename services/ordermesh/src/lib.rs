@@ -24,4 +24,4 @@ pub use mesh::{Join, Membership, PeersConfig, PeersTlsConfig};
 pub use roles::{definitions, key_name};
 pub use sample::{Sample, load_sample};
 pub use security::{Security, SecurityError};
-pub use state::{Verified, verify_state};
+pub use state::{Changelogs, Verified, VerifyError, verify_state};

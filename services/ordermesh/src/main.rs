@@ -53,9 +53,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Health(probe) => on_one_thread(health::run(probe)),
-        Command::State(State::Verify { settings }) => {
-            let config = settings.load()?;
-            on_one_thread(verify::run(&config))
+        Command::State(State::Verify(wanted)) => {
+            let config = wanted.load()?;
+            on_one_thread(verify::run(config, &wanted))
         }
         Command::Schema(schema) => on_one_thread(schema::run(schema)),
         Command::Producer(producer) => on_one_thread(async { Ok(producers::run(producer).await?) }),

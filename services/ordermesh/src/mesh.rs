@@ -2,6 +2,7 @@
 
 mod conductor;
 mod config;
+mod digests;
 mod door;
 mod owners;
 mod seat;

@@ -8,7 +8,7 @@ use event_log::partition_for_key;
 use gateway::{Claim, Current, LocalOwner, NoOwner, Owner, Owners};
 use http::{Request, Response};
 use service_host::{Addresses, KeyName, Watches};
-use task_runtime::{Definition, Runtime, Work};
+use task_runtime::{Definition, Runtime, Tasks, Work};
 use tokio::sync::watch;
 use tonic::body::Body;
 use tonic::server::NamedService;
@@ -52,6 +52,7 @@ pub(crate) struct Roles {
     addresses: Addresses,
     owners: HashMap<&'static str, LocalOwner>,
     services: HashMap<&'static str, LocalOwner>,
+    tasks: HashMap<&'static str, Tasks>,
     changes: watch::Sender<u64>,
 }
 
@@ -64,6 +65,7 @@ impl Roles {
             addresses,
             owners: HashMap::new(),
             services: HashMap::new(),
+            tasks: HashMap::new(),
             changes: watch::Sender::new(0),
         };
         roles.add(runtime, orders::SERVICE, |owner| orders::server(owner, watches, &config.orders));
@@ -86,6 +88,7 @@ impl Roles {
         S::Future: Send,
     {
         let Some(tasks) = runtime.tasks(role) else { return };
+        self.tasks.insert(role, tasks.clone());
         let owner = service_host::Owner::new(tasks, self.instance.clone()).with_addresses(self.addresses.clone());
         let owner = LocalOwner::new(server(owner));
         self.owners.insert(role, owner.clone());
@@ -105,6 +108,11 @@ impl Roles {
     /// What answers for a role here.
     pub(crate) fn local(&self, role: &str) -> Option<LocalOwner> {
         self.owners.get(role).cloned()
+    }
+
+    /// The tasks of a role here.
+    pub(crate) fn tasks(&self, role: &str) -> Option<&Tasks> {
+        self.tasks.get(role)
     }
 
     /// A gRPC service by its name, such as `ordermesh.orders.v1.OrderService`.

@@ -6,9 +6,9 @@ use anyhow::{anyhow, bail};
 use clap::{Args, Subcommand};
 use proto::mesh::v1::schema_service_client::SchemaServiceClient;
 use proto::mesh::v1::{GetSchemasRequest, RegistrationState, TopicSchema};
-use tonic::{Request, Status};
+use tonic::Status;
 
-use crate::connect::{TlsFlags, TokenFlags};
+use crate::connect::{Bearer, TlsFlags, TokenFlags};
 use crate::dev::say;
 use crate::topology::{aligned, row};
 
@@ -71,12 +71,7 @@ async fn ask(at: &At, topic: String, with_source: bool) -> anyhow::Result<Vec<To
     let url = at.tls.url(&at.addr)?;
     let authorization = at.token.authorization(&url)?;
     let channel = at.tls.connect(&url, CONNECT_TIMEOUT).await?;
-    let mut client = SchemaServiceClient::with_interceptor(channel, move |mut request: Request<()>| {
-        if let Some(authorization) = &authorization {
-            request.metadata_mut().insert("authorization", authorization.clone());
-        }
-        Ok(request)
-    });
+    let mut client = SchemaServiceClient::with_interceptor(channel, Bearer(authorization));
     let refused = |status: Status| anyhow!("{} does not show the schemas: {}", at.addr, status.message());
     Ok(client.get_schemas(GetSchemasRequest { topic, with_source }).await.map_err(refused)?.into_inner().schemas)
 }

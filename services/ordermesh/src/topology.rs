@@ -8,9 +8,11 @@ use proto::mesh::v1::topology_service_client::TopologyServiceClient;
 use proto::mesh::v1::{
     GetTopologyRequest, InstanceState, Role, Topology, TopologyReplica, TopologyTask, WatchTopologyRequest,
 };
-use tonic::{Request, Status};
+use tonic::Status;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Channel;
 
-use crate::connect::{TlsFlags, TokenFlags, broken};
+use crate::connect::{Bearer, TlsFlags, TokenFlags, broken};
 use crate::dev::say;
 
 /// How long the connection may take.
@@ -18,18 +20,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Asks a gateway and prints what it sees.
 pub(crate) async fn run(address: &str, watch: bool, tls: &TlsFlags, token: &TokenFlags) -> anyhow::Result<()> {
-    let url = tls.url(address)?;
-    let authorization = token.authorization(&url)?;
-    let channel = tls.connect(&url, CONNECT_TIMEOUT).await?;
-    let mut client = TopologyServiceClient::with_interceptor(channel, move |mut request: Request<()>| {
-        if let Some(authorization) = &authorization {
-            request.metadata_mut().insert("authorization", authorization.clone());
-        }
-        Ok(request)
-    });
-    let refused = |status: Status| {
-        anyhow!("{address} does not show the topology: {}", broken(&status).unwrap_or_else(|| status.message()))
-    };
+    let mut client = client(address, tls, token).await?;
+    let refused = |status: Status| refused(address, &status);
     if !watch {
         let answer = client.get_topology(GetTopologyRequest {}).await.map_err(refused)?.into_inner();
         say(table(&answer.topology.context("the answer is empty")?));
@@ -40,6 +32,22 @@ pub(crate) async fn run(address: &str, watch: bool, tls: &TlsFlags, token: &Toke
         say(table(&answer.topology.unwrap_or_default()));
     }
     Ok(())
+}
+
+/// What asks a gateway for what it knows of the mesh.
+pub(crate) type Client = TopologyServiceClient<InterceptedService<Channel, Bearer>>;
+
+/// Connects to a gateway.
+pub(crate) async fn client(address: &str, tls: &TlsFlags, token: &TokenFlags) -> anyhow::Result<Client> {
+    let url = tls.url(address)?;
+    let authorization = token.authorization(&url)?;
+    let channel = tls.connect(&url, CONNECT_TIMEOUT).await?;
+    Ok(TopologyServiceClient::with_interceptor(channel, Bearer(authorization)))
+}
+
+/// What is to be said when a gateway does not answer as wanted.
+pub(crate) fn refused(address: &str, status: &Status) -> anyhow::Error {
+    anyhow!("{address} does not show the topology: {}", broken(status).unwrap_or_else(|| status.message()))
 }
 
 /// Two tables: the instances, and for each service and partition who owns it with which epoch, and who follows.

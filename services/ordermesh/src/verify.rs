@@ -1,18 +1,33 @@
-//! `ordermesh state verify`: a line for each task, and an exit code for scripts.
+//! `ordermesh state verify`: a line for each store, and an exit code for scripts.
+//!
+//! It ends well only if something was compared, and all of it agrees.
+
+mod compare;
+mod live;
 
 use std::io::Write;
 
 use anyhow::bail;
 use ordermesh::{Config, Verified, verify_state};
 
-/// Prints what was found; an error if a store is not what its changelog says.
-pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
+use crate::cli::Verify;
+
+/// Prints what was found; an error if a store is not what its changelog says, or if nothing can be said of it.
+pub(crate) async fn run(config: Config, wanted: &Verify) -> anyhow::Result<()> {
+    match &wanted.addr {
+        Some(addr) => live::run(config, addr, &wanted.tls, &wanted.token).await,
+        None => run_stopped(&config).await,
+    }
+}
+
+async fn run_stopped(config: &Config) -> anyhow::Result<()> {
     let found = verify_state(config).await?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{:<20} {:>10} {:>10} {:<16} {:>10} ", "TASK", "OFFSET", "ROWS", "DIGEST", "SNAPSHOT")?;
     for verified in &found {
         writeln!(out, "{}", line(verified))?;
     }
+    let data = config.mesh.data.display();
     let wrong = found.iter().filter(|verified| !verified.agrees()).count();
     if wrong > 0 {
         bail!(
@@ -21,7 +36,13 @@ pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
             config.mesh.data.join("state").display()
         );
     }
-    writeln!(out, "{} stores hold what their changelogs say", found.len())?;
+    let compared = found.iter().filter(|verified| verified.stored.is_some()).count();
+    if compared == 0 {
+        bail!(
+            "no store in {data} holds anything, so that nothing was compared: is this the directory, and is it this mesh's log?"
+        );
+    }
+    writeln!(out, "{compared} stores hold what their changelogs say")?;
     Ok(())
 }
 

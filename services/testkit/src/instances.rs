@@ -3,6 +3,7 @@
 //! test's.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -95,6 +96,15 @@ impl Instances {
     #[must_use]
     pub fn channel(&self, name: &str) -> Channel {
         self.running[name].channel.clone()
+    }
+
+    /// Where the gateway of an instance listens.
+    ///
+    /// # Panics
+    /// There is none of this name.
+    #[must_use]
+    pub fn address(&self, name: &str) -> SocketAddr {
+        self.running[name].instance.address()
     }
 
     /// What an instance hears of the others.

@@ -1,4 +1,4 @@
-//! What an instance serves to the other ones: the services of its tasks, and the exchange of reports.
+//! What an instance serves to the other ones: the services of its tasks, the exchange of reports, and a look into its stores.
 //!
 //! Calls that come in here have passed a gateway, which has checked who calls, routed them and made their headers. Clients have
 //! no business here: in a mesh with certificates they do not get in, with a secret they are refused, and with neither the
@@ -13,6 +13,7 @@ use std::task::{Context, Poll};
 use gateway::LocalOwner;
 use http::{Request, Response};
 use membership::Exchange;
+use proto::mesh::v1::replica_service_server::ReplicaServiceServer;
 use service_host::access::shows;
 use service_host::config::Secret;
 use service_host::tls::Certified;
@@ -21,6 +22,7 @@ use tonic::body::Body;
 use tonic::server::NamedService;
 use tower::Service;
 
+use super::digests::Replicas;
 use crate::roles::Roles;
 
 /// The services for other instances. Cheap to clone.
@@ -28,6 +30,7 @@ use crate::roles::Roles;
 pub(super) struct Door {
     roles: Arc<Roles>,
     peers: LocalOwner,
+    replicas: LocalOwner,
     admission: Admission,
 }
 
@@ -55,12 +58,23 @@ impl Admission {
 }
 
 impl Door {
-    pub(super) fn new(roles: Arc<Roles>, exchange: &Exchange, admission: Admission) -> Self {
-        Self { roles, peers: LocalOwner::new(exchange.server()), admission }
+    pub(super) fn new(roles: Arc<Roles>, exchange: &Exchange, replicas: Replicas, admission: Admission) -> Self {
+        let (peers, replicas) = (LocalOwner::new(exchange.server()), LocalOwner::new(replicas.server()));
+        Self { roles, peers, replicas, admission }
+    }
+
+    /// What answers for a gRPC service.
+    fn service(&self, name: &str) -> Option<&LocalOwner> {
+        match name {
+            PeerServer::NAME => Some(&self.peers),
+            ReplicaServer::NAME => Some(&self.replicas),
+            _ => self.roles.service(name),
+        }
     }
 }
 
 type PeerServer = membership::PeerServer;
+type ReplicaServer = ReplicaServiceServer<Replicas>;
 
 impl Service<Request<Body>> for Door {
     type Response = Response<Body>;
@@ -78,8 +92,7 @@ impl Service<Request<Body>> for Door {
         }
         let path = request.uri().path();
         let service = path.trim_start_matches('/').split('/').next().unwrap_or_default();
-        let owner = if service == PeerServer::NAME { Some(&self.peers) } else { self.roles.service(service) };
-        match owner {
+        match self.service(service) {
             Some(owner) => {
                 let answer = owner.call(request);
                 Box::pin(async move { Ok(answer.await) })

@@ -22,6 +22,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::conductor::Conductor;
+use super::digests::{Comparison, Replicas};
 use super::door::{Admission, Door};
 use super::owners::MeshOwners;
 use super::topology::Topologist;
@@ -93,8 +94,12 @@ impl Seat {
         let (lost_sender, lost) = watch::channel(None);
         let mut jobs = Vec::new();
         let partitions = config.mesh.partitions;
-        let topologist =
-            |suggestions| Topologist::new(me.clone(), partitions, exchange.clone(), suggestions, shutdown.clone());
+        let replicas = Replicas::new(me.clone(), roles.clone(), roster.clone());
+        let comparison = Comparison::new(replicas.clone(), exchange.clone(), security.dialer.clone());
+        let topologist = |suggestions| {
+            let (exchange, comparison) = (exchange.clone(), comparison.clone());
+            Topologist::new(me.clone(), partitions, exchange, suggestions, comparison, shutdown.clone())
+        };
         let Some(join) = join else {
             let all = definitions(config).iter().map(|definition| definition.service().into()).collect();
             let conductor = Conductor::new(me.clone(), String::new(), all, roster, exchange.clone(), None);
@@ -149,7 +154,11 @@ impl Seat {
         jobs.push(tokio::spawn(exchange.clone().run(suggestions.clone(), security.dialer.clone(), stop.clone())));
         let admission = Admission { certificate: security.instances.is_some(), secret: security.peer_secret.clone() };
         let door = Server::new(&config.listen, &config.limits).over(security.instances.clone());
-        let door = tokio::spawn(door.serve(join.peers, Door::new(roles.clone(), &exchange, admission), stop.clone()));
+        let door = tokio::spawn(door.serve(
+            join.peers,
+            Door::new(roles.clone(), &exchange, replicas.clone(), admission),
+            stop.clone(),
+        ));
         let connections = config.gateway.connections_per_upstream;
         let owners =
             MeshOwners::new(me.clone(), partitions, roles, exchange.clone(), security.dialer.clone(), connections);

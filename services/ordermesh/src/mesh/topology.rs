@@ -8,15 +8,18 @@ use membership::{Exchange, InstanceId, Life, Member, Peers, Report, Role, Sugges
 use proto::mesh::v1 as mesh;
 use proto::mesh::v1::topology_service_server::{TopologyService, TopologyServiceServer};
 use proto::mesh::v1::{
-    GetTopologyRequest, GetTopologyResponse, InstanceState, Topology, TopologyInstance, TopologyReplica, TopologyTask,
-    WatchTopologyRequest, WatchTopologyResponse,
+    GetDigestsRequest, GetDigestsResponse, GetTopologyRequest, GetTopologyResponse, InstanceState, Topology,
+    TopologyInstance, TopologyReplica, TopologyTask, WatchTopologyRequest, WatchTopologyResponse,
 };
+use service_host::Problem;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
+
+use super::digests::Comparison;
 
 /// Least time between two messages of a watch.
 const WATCH_PAUSE: Duration = Duration::from_millis(100);
@@ -28,6 +31,7 @@ pub(crate) struct Topologist {
     partitions: u32,
     exchange: Exchange,
     suggestions: Option<Suggestions>,
+    comparison: Comparison,
     shutdown: CancellationToken,
 }
 
@@ -37,9 +41,10 @@ impl Topologist {
         partitions: u32,
         exchange: Exchange,
         suggestions: Option<Suggestions>,
+        comparison: Comparison,
         shutdown: CancellationToken,
     ) -> Self {
-        Self { me, partitions, exchange, suggestions, shutdown }
+        Self { me, partitions, exchange, suggestions, comparison, shutdown }
     }
 
     pub(super) fn server(self) -> TopologyServiceServer<Self> {
@@ -69,6 +74,17 @@ impl Topologist {
 impl TopologyService for Topologist {
     async fn get_topology(&self, _: Request<GetTopologyRequest>) -> Result<Response<GetTopologyResponse>, Status> {
         Ok(Response::new(GetTopologyResponse { topology: Some(self.topology()) }))
+    }
+
+    async fn get_digests(&self, request: Request<GetDigestsRequest>) -> Result<Response<GetDigestsResponse>, Status> {
+        let GetDigestsRequest { service } = request.into_inner();
+        if service.is_empty() {
+            return Err(
+                Problem::invalid_field("service", "must be given: the digests of one service are an answer").into()
+            );
+        }
+        let (digests, unreachable) = self.comparison.digests(&service).await;
+        Ok(Response::new(GetDigestsResponse { digests, unreachable }))
     }
 
     type WatchTopologyStream = Pin<Box<dyn Stream<Item = Result<WatchTopologyResponse, Status>> + Send>>;

@@ -13,6 +13,7 @@ mod mails;
 mod members;
 mod routes;
 mod takeovers;
+mod verify;
 mod watches;
 
 use std::collections::{BTreeMap, BTreeSet};

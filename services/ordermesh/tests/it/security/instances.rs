@@ -8,7 +8,9 @@ use ordermesh::PeersTlsConfig;
 use proto::inventory::v1::inventory_service_client::InventoryServiceClient;
 use proto::inventory::v1::{Fulfilment, GetProductRequest, Product, UpsertProductRequest};
 use proto::mesh::v1::peer_service_client::PeerServiceClient;
-use proto::mesh::v1::{GetTopologyRequest, HeartbeatRequest, topology_service_client::TopologyServiceClient};
+use proto::mesh::v1::replica_service_client::ReplicaServiceClient;
+use proto::mesh::v1::topology_service_client::TopologyServiceClient;
+use proto::mesh::v1::{GetDigestsRequest, GetReplicaDigestsRequest, GetTopologyRequest, HeartbeatRequest};
 use service_host::config::Secret;
 use service_host::tls::ClientTls;
 use service_host::{Code, Dialer, Problem};
@@ -50,12 +52,30 @@ async fn door(mesh: &Instances, name: &str) -> String {
     instances.into_iter().find(|instance| instance.instance == name).unwrap().address
 }
 
-/// What a heartbeat and a public method are told at the address of the instances.
+fn digests() -> GetReplicaDigestsRequest {
+    GetReplicaDigestsRequest { service: "inventory".to_owned() }
+}
+
+/// The instances look into each other's stores, and no client does so past a gateway.
+async fn compare(mesh: &Instances) {
+    let request = GetDigestsRequest { service: "inventory".to_owned() };
+    let told = TopologyServiceClient::new(mesh.channel("a")).get_digests(request).await.unwrap().into_inner();
+    // An owner and a standby of each of two partitions.
+    assert_eq!((told.digests.len(), told.unreachable.len()), (4, 0), "{told:?}");
+    let refused = ReplicaServiceClient::new(mesh.channel("a")).get_replica_digests(digests()).await.unwrap_err();
+    assert_eq!(&*Problem::from(&refused).reason, "INTERNAL_METHOD");
+    let unnamed = GetDigestsRequest::default();
+    let refused = TopologyServiceClient::new(mesh.channel("a")).get_digests(unnamed).await.unwrap_err();
+    assert_eq!(&*Problem::from(&refused).reason, "INVALID_FIELD");
+}
+
+/// What internal methods and a public one are told at the address of the instances.
 async fn knock(dialer: &Dialer, address: &str) -> Vec<Result<(), Status>> {
     let channel = dialer.channel(address).unwrap();
     let get = GetProductRequest { product_id: "p-0".to_owned(), ..Default::default() };
     vec![
         PeerServiceClient::new(channel.clone()).heartbeat(HeartbeatRequest { report: None }).await.map(drop),
+        ReplicaServiceClient::new(channel.clone()).get_replica_digests(digests()).await.map(drop),
         InventoryServiceClient::new(channel).get_product(get).await.map(drop),
     ]
 }
@@ -80,9 +100,10 @@ async fn instances_with_certificates_forward_calls_and_let_nobody_else_in() {
     };
     let mesh = Instances::start(config, &["a", "b"]).await;
     trade(&mesh).await;
+    compare(&mesh).await;
 
     let address = door(&mesh, "b").await;
-    assert!(knock(&us(&authority.ca(), Some(&instance)), &address).await[0].is_ok());
+    assert!(knock(&us(&authority.ca(), Some(&instance)), &address).await[..2].iter().all(Result::is_ok));
     let stranger = Authority::new(&directory.path().join("theirs")).issue("instance", &[MESH]);
     for outsider in [Dialer::plain(), us(&authority.ca(), None), us(&authority.ca(), Some(&stranger))] {
         for answer in knock(&outsider, &address).await {
@@ -104,10 +125,11 @@ async fn instances_with_a_secret_forward_calls_and_refuse_who_does_not_show_it()
     config.peers.secret = Secret::new(SECRET);
     let mesh = Instances::start(config, &["a", "b"]).await;
     trade(&mesh).await;
+    compare(&mesh).await;
 
     let address = door(&mesh, "b").await;
     let showing = |secret: &str| Dialer::plain().showing(&Secret::new(secret)).unwrap();
-    assert!(knock(&showing(SECRET), &address).await[0].is_ok());
+    assert!(knock(&showing(SECRET), &address).await[..2].iter().all(Result::is_ok));
     for outsider in
         [Dialer::plain(), showing("a guess"), showing(&SECRET.to_uppercase()), showing(&format!("{SECRET} "))]
     {
