@@ -264,6 +264,34 @@ fn documents_link_to_files_that_exist() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Names of our metrics in a text, without what a histogram adds to its own.
+fn metrics_in(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let ours = words.filter(|word| word.starts_with("ordermesh_"));
+    let base = |word: &str| {
+        let endings = ["_bucket", "_count", "_sum"].into_iter();
+        endings.filter_map(|ending| word.strip_suffix(ending)).next().unwrap_or(word).to_owned()
+    };
+    ours.map(base).collect()
+}
+
+#[test]
+fn panels_and_alerts_ask_for_metrics_that_there_are() {
+    let code: String = files("rs").iter().map(read).collect();
+    for file in ["deploy/grafana/dashboards/ordermesh.json", "deploy/prometheus/alerts.yml"] {
+        let asked = metrics_in(&read(file));
+        let missing: Vec<_> = asked.iter().filter(|name| !code.contains(&format!("\"{name}\""))).collect();
+        assert!(!asked.is_empty() && missing.is_empty(), "{file} asks for what nobody counts: {missing:?}");
+    }
+    // What tells of a log in trouble is looked at: nobody reads it off a table of metrics.
+    let faults = ["ordermesh_log_outage_seconds", "ordermesh_kafka_appends_unclear_total"];
+    let shown = metrics_in(&read("deploy/grafana/dashboards/ordermesh.json"));
+    let alerted = metrics_in(&read("deploy/prometheus/alerts.yml"));
+    for fault in faults {
+        assert!(shown.contains(fault) && alerted.contains(fault), "{fault} has no panel or no alert");
+    }
+}
+
 #[test]
 fn no_dependency_has_a_known_hole() {
     let mut wrong = Vec::new();
