@@ -305,6 +305,11 @@ impl Config {
         if let Some(role) = self.mesh.roles.iter().find(|role| !known.contains(&role.as_str())) {
             return Err(format!("mesh.roles has {role:?}; there are {}", known.join(", ")));
         }
+        if !self.mesh.roles.is_empty() && !self.peers.instances.is_empty() {
+            return Err("mesh.roles (--roles) and peers.instances do not go together: every instance of a list runs all services. Leave \
+                        the roles out, or the list: then the brokers' group says who runs what"
+                .to_owned());
+        }
         self.peers.check()?;
         crate::security::check(self)?;
         within("tasks.threads", self.tasks.threads, 1..=256)?;
@@ -382,5 +387,21 @@ mod tests {
         config.check().unwrap();
         config.gateway.tries_max = 0;
         assert!(config.check().unwrap_err().starts_with("gateway.tries_max"));
+    }
+
+    #[test]
+    fn a_list_of_instances_has_them_all_and_goes_with_no_roles() {
+        let mut config = Config::default();
+        config.peers.check_place("anybody", true).unwrap();
+        config.peers.instances.insert("a".to_owned(), "a:1".to_owned());
+        config.check().unwrap();
+        config.peers.check_place("a", true).unwrap();
+        config.peers.check_place("gateway", false).unwrap();
+        for (instance, has_tasks) in [("b", true), ("a", false)] {
+            let refused = config.peers.check_place(instance, has_tasks).unwrap_err();
+            assert!(refused.contains("--instance") && refused.contains("every instance"), "{refused}");
+        }
+        config.mesh.roles = vec!["orders".to_owned()];
+        assert!(config.check().unwrap_err().contains("peers.instances"));
     }
 }

@@ -34,6 +34,7 @@ pub(crate) enum Part {
 /// Runs until a signal, in life order: telemetry, listen, connect, build, wait, hand over, drain.
 pub(crate) async fn run(config: Config, part: Part) -> anyhow::Result<()> {
     let begin = Instant::now();
+    config.peers.check_place(&config.mesh.instance, part == Part::Tasks).map_err(|reason| anyhow!(reason))?;
     let stop = shutdown::on_signal().context("signals cannot be listened to")?;
     let telemetry = Telemetry::init(&config.log, &config.telemetry, &config.mesh.instance)?;
     serve_metrics(&config, &stop).await?;
@@ -49,7 +50,7 @@ pub(crate) async fn run(config: Config, part: Part) -> anyhow::Result<()> {
     let membership = if config.peers.instances.is_empty() {
         Membership::Group(Dial::new(&config.kafka)?)
     } else {
-        Membership::listed(&config, &services)
+        Membership::listed(&config)
     };
     let tracer = Arc::new(SpanTracer::new(&telemetry, key_name));
     let setup = Setup { config: config.clone(), security, listener, clock: Clock::system(), tracer };

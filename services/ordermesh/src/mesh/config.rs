@@ -17,7 +17,8 @@ pub struct PeersConfig {
     pub listen: SocketAddr,
     /// Where the others reach it, `host:port`; the address that it listens on when absent.
     pub advertise: Option<String>,
-    /// All instances by name, each `host:port`, itself included. When empty, the brokers' group says who is there.
+    /// All instances that run tasks by name, each `host:port`, itself included; each runs all services. When empty, the
+    /// brokers' group says who is there.
     pub instances: BTreeMap<String, String>,
     /// How often each instance tells the others of itself.
     #[serde(with = "humantime_serde")]
@@ -74,6 +75,28 @@ impl PeersConfig {
             ));
         }
         Ok(())
+    }
+
+    /// Checks the list against the name that this instance has, if there is a list: who is not on it would never get a task, and
+    /// whoever is on it is given some, which nobody else takes.
+    ///
+    /// # Errors
+    /// What is wrong, and what to do.
+    pub fn check_place(&self, instance: &str, has_tasks: bool) -> Result<(), String> {
+        if self.instances.is_empty() || self.instances.contains_key(instance) == has_tasks {
+            return Ok(());
+        }
+        let names = self.instances.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        Err(match has_tasks {
+            true => format!(
+                "this instance is called {instance}, and peers.instances lists {names}: give it one of these names with --instance, or \
+                 add it to the list of every instance"
+            ),
+            false => format!(
+                "this gateway is called {instance}, which is an instance with tasks in peers.instances ({names}): give it another name \
+                 with --instance, or take it off the list of every instance"
+            ),
+        })
     }
 
     pub(super) fn exchange(&self) -> ExchangeConfig {

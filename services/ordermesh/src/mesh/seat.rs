@@ -300,8 +300,11 @@ fn group_config(config: &Config) -> GroupConfig {
 }
 
 impl Membership {
-    /// The instances that the configuration lists, which all can run these services.
-    pub fn listed(config: &Config, services: &BTreeSet<Arc<str>>) -> Self {
+    /// The instances that the configuration lists. Each runs all services: all of them must come to the same placement, and none
+    /// knows of another what its own configuration says.
+    pub fn listed(config: &Config) -> Self {
+        let services: BTreeSet<Arc<str>> =
+            definitions(config).iter().map(|definition| definition.service().into()).collect();
         let member = |address: &String| Member {
             address: address.clone(),
             zone: String::new(),

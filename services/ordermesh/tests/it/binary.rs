@@ -104,6 +104,25 @@ fn wrong_settings_stop_the_start_with_their_names() {
 }
 
 #[test]
+fn an_instance_that_is_not_on_its_own_list_and_roles_beside_a_list_are_refused_before_anything_starts() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("mesh.toml");
+    std::fs::write(&file, "[peers.instances]\na = \"127.0.0.1:1\"\nb = \"127.0.0.1:2\"\n").unwrap();
+    let start = |part: &str, flags: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ordermesh"));
+        command.args([part, "--brokers", "127.0.0.1:1", "--data"]).arg(directory.path().join("data"));
+        refused(&command.arg("--config").arg(&file).args(flags).output().unwrap())
+    };
+    let said = start("serve", &["--instance", "c"]);
+    assert!(said.contains("called c") && said.contains("a, b") && said.contains("--instance"), "{said}");
+    let said = start("gateway", &["--instance", "a"]);
+    assert!(said.contains("this gateway is called a"), "{said}");
+    let said = start("serve", &["--instance", "a", "--roles", "orders"]);
+    assert!(said.contains("mesh.roles") && said.contains("peers.instances"), "{said}");
+    assert!(!directory.path().join("data").exists(), "nothing was touched");
+}
+
+#[test]
 fn the_configuration_can_be_shown() {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ordermesh"));
     let output = command.args(["config", "--partitions", "7"]).output().unwrap();
