@@ -34,7 +34,8 @@ pub struct GroupConfig {
     pub group: String,
     /// Brokers to ask for the coordinator, each `host:port`.
     pub brokers: Vec<String>,
-    /// A member that the coordinator has not heard for so long is removed. Brokers take 6 s at the least by default.
+    /// A member that the coordinator has not heard for so long is removed. Brokers take 6 s at the least by default, and say so
+    /// only when it joins.
     pub session: Duration,
     /// How often the coordinator hears from each member. A rebalance takes about as long.
     pub heartbeat: Duration,
@@ -81,6 +82,17 @@ pub enum GroupError {
         group: String,
         /// The name.
         instance: String,
+    },
+    /// The brokers do not take such a session.
+    #[error(
+        "the brokers refuse a session of {session:?} in the group {group}: set peers.group_session to something between their \
+         group.min.session.timeout.ms and group.max.session.timeout.ms, the same on every instance"
+    )]
+    Session {
+        /// The group.
+        group: String,
+        /// What they were asked for.
+        session: Duration,
     },
     /// The coordinator refuses for good.
     #[error("the coordinator of the group {group} refuses: {reason}")]

@@ -390,6 +390,26 @@ mod tests {
     }
 
     #[test]
+    fn times_of_the_group_have_bounds() {
+        let check = |session, heartbeat| {
+            let mut config = Config::default();
+            (config.peers.group_session, config.peers.group_heartbeat) = (session, heartbeat);
+            config.check()
+        };
+        let (second, beat) = (Duration::from_secs(1), Duration::from_millis(300));
+        check(second, beat).unwrap();
+        check(45 * second, 15 * second).unwrap();
+        for (session, heartbeat, named) in [
+            (second / 2, beat, "group_session"),
+            (301 * second, beat, "group_session"),
+            (6 * second, 3 * second, "group_heartbeat"),
+            (6 * second, second / 100, "group_heartbeat"),
+        ] {
+            assert!(check(session, heartbeat).unwrap_err().contains(named), "{session:?} {heartbeat:?}");
+        }
+    }
+
+    #[test]
     fn a_list_of_instances_has_them_all_and_goes_with_no_roles() {
         let mut config = Config::default();
         config.peers.check_place("anybody", true).unwrap();

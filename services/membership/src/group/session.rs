@@ -222,8 +222,10 @@ impl Session {
             E::FencedInstanceId => {
                 Interrupted::Ended(GroupError::NameTaken { group, instance: self.group.me.to_string() })
             }
-            E::InvalidSessionTimeout
-            | E::InconsistentGroupProtocol
+            E::InvalidSessionTimeout => {
+                Interrupted::Ended(GroupError::Session { group, session: self.group.config.session })
+            }
+            E::InconsistentGroupProtocol
             | E::InvalidGroupId
             | E::GroupAuthorizationFailed
             | E::TopicAuthorizationFailed => {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use membership::ExchangeConfig;
+use membership::{ExchangeConfig, GroupConfig};
 use serde::{Deserialize, Serialize};
 use service_host::config::Secret;
 
@@ -26,6 +26,13 @@ pub struct PeersConfig {
     /// An instance that was not heard for so long is given up, and its tasks are taken over.
     #[serde(with = "humantime_serde")]
     pub silent_after: Duration,
+    /// An instance that the brokers' group coordinator has not heard for so long is no member any more. The brokers have limits
+    /// for it.
+    #[serde(with = "humantime_serde")]
+    pub group_session: Duration,
+    /// How often the coordinator hears of each instance. Changes of the placement take about as long.
+    #[serde(with = "humantime_serde")]
+    pub group_heartbeat: Duration,
     /// What every call between instances must show; nothing when empty. All instances have the same one.
     pub secret: Secret,
     /// Encrypts between instances, and tells them from others.
@@ -51,12 +58,15 @@ pub struct PeersTlsConfig {
 impl Default for PeersConfig {
     fn default() -> Self {
         let ExchangeConfig { interval, silent_after } = ExchangeConfig::default();
+        let GroupConfig { session, heartbeat, .. } = GroupConfig::new("", Vec::new(), 1, BTreeMap::new());
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             advertise: None,
             instances: BTreeMap::new(),
             interval,
             silent_after,
+            group_session: session,
+            group_heartbeat: heartbeat,
             secret: Secret::default(),
             tls: PeersTlsConfig::default(),
         }
@@ -72,6 +82,15 @@ impl PeersConfig {
             return Err(format!(
                 "peers.silent_after is {:?}; it must be at least three times peers.interval",
                 self.silent_after
+            ));
+        }
+        if !(Duration::from_secs(1)..=Duration::from_secs(300)).contains(&self.group_session) {
+            return Err(format!("peers.group_session is {:?}; it must be 1s to 5m", self.group_session));
+        }
+        if !(Duration::from_millis(50)..=self.group_session / 3).contains(&self.group_heartbeat) {
+            return Err(format!(
+                "peers.group_heartbeat is {:?}; it must be at least 50ms, and at most a third of peers.group_session",
+                self.group_heartbeat
             ));
         }
         Ok(())

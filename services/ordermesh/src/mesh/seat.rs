@@ -11,7 +11,7 @@ use event_log::SharedLog;
 use gateway::Owners;
 use kafka_log::wire::Dial;
 use membership::{
-    Assignor, Exchange, Group, GroupConfig, GroupError, InputRead, Life, Member, Members, Readers, Static, Suggestions,
+    Assignor, Exchange, Group, GroupConfig, InputRead, Life, Member, Members, Readers, Static, Suggestions,
 };
 use proto::mesh::v1::topology_service_server::TopologyServiceServer;
 use service_host::{Addresses, Drained, Server};
@@ -271,7 +271,7 @@ pub(crate) fn addresses(exchange: &Exchange) -> Addresses {
 }
 
 async fn keep(group: Group, stop: CancellationToken, lost: watch::Sender<Option<String>>) {
-    if let Err(error @ (GroupError::NameTaken { .. } | GroupError::Refused { .. })) = group.run(stop).await {
+    if let Err(error) = group.run(stop).await {
         lost.send_replace(Some(error.to_string()));
     }
 }
@@ -294,6 +294,8 @@ fn group_config(config: &Config) -> GroupConfig {
         .collect();
     let brokers = config.kafka.brokers.clone();
     GroupConfig {
+        session: config.peers.group_session,
+        heartbeat: config.peers.group_heartbeat,
         assignor: Assignor { standbys: config.mesh.standbys, ..Assignor::default() },
         ..GroupConfig::new(&config.mesh.group, brokers, config.mesh.partitions, changelogs)
     }

@@ -18,25 +18,26 @@ use crate::{Member, Members, Suggestion};
 const PROTOCOL_TYPE: &str = "consumer";
 /// Name of our assignor.
 const ASSIGNOR: &str = "ordermesh";
-/// How long the other members of a rebalance are waited for: longer than a session, after which the dead are given up.
-const REBALANCE_MAX: Duration = Duration::from_secs(10);
+/// How much longer than a session the other members of a rebalance are waited for: by then the dead are given up.
+const REBALANCE_GRACE: Duration = Duration::from_secs(4);
 
 impl Session {
     /// Becomes a member of the next generation and takes its placement.
     pub(super) async fn join(&mut self, connection: &mut Connection, member: &Member) -> Result<Seat, Interrupted> {
         let config = &self.group.config;
+        let rebalance_max = config.session + REBALANCE_GRACE;
         let metadata = wire::subscription(member, &config.changelogs);
         let request = JoinGroupRequest::default()
             .with_group_id(self.group_id())
             .with_session_timeout_ms(millis(config.session))
-            .with_rebalance_timeout_ms(millis(REBALANCE_MAX))
+            .with_rebalance_timeout_ms(millis(rebalance_max))
             .with_member_id(self.member_id.clone())
             .with_group_instance_id(self.instance_id())
             .with_protocol_type(text(PROTOCOL_TYPE))
             .with_protocols(vec![
                 JoinGroupRequestProtocol::default().with_name(text(ASSIGNOR)).with_metadata(metadata),
             ]);
-        let joined = self.call_within(connection, &request, 5..=9, REBALANCE_MAX + config.request_timeout).await?;
+        let joined = self.call_within(connection, &request, 5..=9, rebalance_max + config.request_timeout).await?;
         if joined.error_code == ResponseError::MemberIdRequired.code() {
             self.member_id = joined.member_id;
             return Err(Interrupted::Rebalance);
@@ -58,7 +59,7 @@ impl Session {
             request = request.with_protocol_type(Some(text(PROTOCOL_TYPE))).with_protocol_name(Some(text(ASSIGNOR)));
         }
         let synced =
-            self.call_within(connection, &request, 3..=5, REBALANCE_MAX + self.group.config.request_timeout).await?;
+            self.call_within(connection, &request, 3..=5, rebalance_max + self.group.config.request_timeout).await?;
         self.check(connection, synced.error_code)?;
         self.take(joined.generation_id, &synced.assignment);
         Ok(Seat { generation: joined.generation_id, is_leader })

@@ -61,3 +61,24 @@ async fn of_two_processes_with_one_name_the_earlier_one_stops() {
     load.goes_on().await;
     load.end().await.is_booked(&shop).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs ORDERMESH_TEST_KAFKA_DIR, a Kafka broker (tools/kafka.sh)"]
+async fn a_session_that_the_brokers_do_not_take_is_said_with_what_to_do_and_another_one_is_taken() {
+    let cluster = Cluster::empty(&[]).await;
+    let starting = |session: &str| {
+        let mut command = cluster.command("a");
+        command.env("ORDERMESH__PEERS__GROUP_SESSION", session);
+        command
+    };
+    // Brokers take six seconds at the least unless they are told otherwise.
+    let mut short = starting("2s");
+    let output = tokio::task::spawn_blocking(move || short.output().unwrap()).await.unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("peers.group_session") && said.contains("group.min.session.timeout.ms"), "{said}");
+    let long = starting("20s");
+    let process = tokio::task::spawn_blocking(move || crate::process::Process::run(long)).await.unwrap();
+    let (status, said) = tokio::task::spawn_blocking(move || process.terminate()).await.unwrap();
+    assert!(status.success(), "{said}");
+}
