@@ -32,7 +32,7 @@ pub(crate) enum Command {
     Dev {
         #[command(flatten)]
         settings: Settings,
-        /// Loads a few products and orders to look at.
+        /// Loads a few products, customers, orders and books to look at.
         #[arg(long)]
         sample: bool,
     },

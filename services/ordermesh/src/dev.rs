@@ -17,6 +17,28 @@ use tokio_util::sync::CancellationToken;
 /// How often a start that takes long says how far it is.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
+/// What to try next, as message and method: a product, a customer who may pay for it, and the order of it.
+const TRY_NEXT: [(&str, &str); 3] = [
+    (
+        r#"{"product": {"product_id": "mug", "name": "Mug", "fulfilment": "FULFILMENT_MADE_TO_ORDER"}}"#,
+        "ordermesh.inventory.v1.InventoryService/UpsertProduct",
+    ),
+    (
+        concat!(
+            r#"{"customer": {"customer_id": "c-1", "first_name": "Ada", "#,
+            r#""credit_limit": {"currency_code": "EUR", "minor_units": 100000}}}"#
+        ),
+        "ordermesh.customers.v1.CustomerService/CreateCustomer",
+    ),
+    (
+        concat!(
+            r#"{"order": {"customer_id": "c-1", "lines": [{"product_id": "mug", "quantity": 1, "#,
+            r#""unit_price": {"currency_code": "EUR", "minor_units": 1250}}]}, "wait_for": "WAIT_FOR_VALIDATED"}"#
+        ),
+        "ordermesh.orders.v1.OrderService/CreateOrder",
+    ),
+];
+
 /// Runs until a signal, in life order: telemetry, listen, build, wait, drain.
 pub(crate) async fn run(config: Config, sample: bool) -> anyhow::Result<()> {
     let begin = Instant::now();
@@ -91,28 +113,13 @@ fn welcome(config: &Config, address: SocketAddr) {
     }
     say("");
     say("try next:");
-    let product = r#"{"product": {"product_id": "mug", "name": "Mug", "fulfilment": "FULFILMENT_MADE_TO_ORDER"}}"#;
-    let customer = concat!(
-        r#"{"customer": {"customer_id": "c-1", "first_name": "Ada", "#,
-        r#""credit_limit": {"currency_code": "EUR", "minor_units": 100000}}}"#
-    );
-    let order = concat!(
-        r#"{"order": {"customer_id": "c-1", "lines": [{"product_id": "mug", "quantity": 1, "#,
-        r#""unit_price": {"currency_code": "EUR", "minor_units": 1250}}]}, "wait_for": "WAIT_FOR_VALIDATED"}"#
-    );
-    let calls = [
-        (product, "ordermesh.inventory.v1.InventoryService/UpsertProduct"),
-        (customer, "ordermesh.customers.v1.CustomerService/CreateCustomer"),
-        (order, "ordermesh.orders.v1.OrderService/CreateOrder"),
-        ("{}", "ordermesh.orders.v1.OrderService/ListOrders"),
-    ];
     let flags = match (config.listen.tls.cert_file.is_some(), config.gateway.tokens_file.is_some()) {
         (false, false) => "-plaintext",
         (false, true) => "-plaintext -H 'authorization: Bearer TOKEN'",
         (true, false) => "-cacert CA_FILE",
         (true, true) => "-cacert CA_FILE -H 'authorization: Bearer TOKEN'",
     };
-    for (message, method) in calls {
+    for (message, method) in TRY_NEXT {
         say(format_args!("  grpcurl {flags} -d '{message}' {address} {method}"));
     }
     say("");
@@ -174,4 +181,25 @@ pub(crate) fn reachable(mut address: SocketAddr) -> SocketAddr {
 pub(crate) fn say(line: impl Display) {
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use prost_reflect::{DescriptorPool, DynamicMessage};
+
+    use super::*;
+
+    #[test]
+    fn what_is_to_be_tried_next_are_calls_of_methods_that_there_are() {
+        let pool = DescriptorPool::decode(proto::FILE_DESCRIPTOR_SET).unwrap();
+        for (message, path) in TRY_NEXT {
+            let (service, method) = path.split_once('/').unwrap();
+            let service = pool.get_service_by_name(service).unwrap_or_else(|| panic!("{path}"));
+            let method = service.methods().find(|of| of.name() == method).unwrap_or_else(|| panic!("{path}"));
+            let mut text = serde_json::Deserializer::from_str(message);
+            DynamicMessage::deserialize(method.input(), &mut text).unwrap_or_else(|error| panic!("{message}: {error}"));
+            text.end().unwrap();
+            assert!(!message.contains('\''), "it stands between quotes of the shell: {message}");
+        }
+    }
 }

@@ -35,6 +35,7 @@ async fn a_signal_drains_and_ends_with_zero() {
     let (status, said) = stopped.unwrap();
     assert_eq!(status.code(), Some(0), "{said}");
     assert!(said.contains("try next:") && said.contains("stopping"), "{said}");
+    assert_eq!(said.lines().filter(|line| line.trim_start().starts_with("grpcurl ")).count(), 3, "{said}");
     let told = told.unwrap_err();
     assert_eq!((told.code(), reason(&told)), (Code::Unavailable, "SHUTTING_DOWN".to_owned()));
 
