@@ -147,7 +147,7 @@ pub(crate) struct Settings {
     /// Partitions of every topic; a data directory keeps its number for ever [default: 4]
     #[arg(long, value_name = "N")]
     partitions: Option<u32>,
-    /// Serves metrics for Prometheus at this address, in plain text
+    /// Serves metrics for Prometheus at this address, in plain text; port 0 takes a free one
     #[arg(long, value_name = "ADDR")]
     metrics: Option<SocketAddr>,
     /// What an acknowledged write survives: `group` power loss, `os` the death of the process [default: group]

@@ -44,7 +44,7 @@ pub(crate) async fn run(config: Config, sample: bool) -> anyhow::Result<()> {
     let begin = Instant::now();
     let stop = shutdown::on_signal().context("signals cannot be listened to")?;
     let telemetry = Telemetry::init(&config.log, &config.telemetry, &config.mesh.instance)?;
-    serve_metrics(&config, &stop).await?;
+    let metrics = serve_metrics(&config, &stop).await?;
     let security = Security::open(&config)?;
     // Before the data is opened, which may take long: that a port is taken is said at once.
     let listener = bind(config.listen.address, "--listen").await?;
@@ -55,7 +55,7 @@ pub(crate) async fn run(config: Config, sample: bool) -> anyhow::Result<()> {
     say(format_args!("  log and stores are open after {:.0?}", begin.elapsed()));
 
     let ended = tokio::select! {
-        ended = serve(&instance, &config, sample, begin) => ended,
+        ended = serve(&instance, &config, metrics, sample, begin) => ended,
         () = stop.cancelled() => Ok(()),
     };
     say("stopping");
@@ -71,7 +71,13 @@ pub(crate) async fn run(config: Config, sample: bool) -> anyhow::Result<()> {
 }
 
 /// Waits for the tasks, says where everything is, and stays as long as nothing fails.
-async fn serve(instance: &Instance, config: &Config, sample: bool, begin: Instant) -> anyhow::Result<()> {
+async fn serve(
+    instance: &Instance,
+    config: &Config,
+    metrics: Option<SocketAddr>,
+    sample: bool,
+    begin: Instant,
+) -> anyhow::Result<()> {
     let mut running = std::pin::pin!(instance.running());
     let ended = loop {
         match tokio::time::timeout(PROGRESS_INTERVAL, running.as_mut()).await {
@@ -96,16 +102,16 @@ async fn serve(instance: &Instance, config: &Config, sample: bool, begin: Instan
         let counts = format!("{products} products, {customers} customers, {orders} orders and {books} books");
         say(format_args!("  {counts} are loaded"));
     }
-    welcome(config, address);
+    welcome(config, address, metrics);
     bail!(instance.failed().await)
 }
 
-fn welcome(config: &Config, address: SocketAddr) {
+fn welcome(config: &Config, address: SocketAddr, metrics: Option<SocketAddr>) {
     let data = std::path::absolute(&config.mesh.data).unwrap_or_else(|_| config.mesh.data.clone());
     say("");
     say(format_args!("listening on {address} ({})", offered(config)));
     say(format_args!("data in {}, {} partitions", data.display(), config.mesh.partitions));
-    if let Some(metrics) = config.telemetry.metrics {
+    if let Some(metrics) = metrics {
         say(format_args!("metrics on http://{metrics}/metrics"));
     }
     if let Some(otlp) = &config.telemetry.otlp {
@@ -142,13 +148,15 @@ pub(crate) fn offered(config: &Config) -> String {
     offered
 }
 
-pub(crate) async fn serve_metrics(config: &Config, stop: &CancellationToken) -> anyhow::Result<()> {
-    let Some(address) = config.telemetry.metrics else { return Ok(()) };
+/// Returns where metrics are served, if they are: port 0 has become a free one.
+pub(crate) async fn serve_metrics(config: &Config, stop: &CancellationToken) -> anyhow::Result<Option<SocketAddr>> {
+    let Some(address) = config.telemetry.metrics else { return Ok(None) };
     let listener = bind(address, "--metrics").await?;
+    let address = listener.local_addr().context("the listener for metrics has no address")?;
     // Before anything is measured: earlier samples are lost.
     let recorder = metrics::install().context("metrics cannot be recorded")?;
     tokio::spawn(metrics::serve(listener, recorder, stop.clone()));
-    Ok(())
+    Ok(Some(address))
 }
 
 pub(crate) async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {

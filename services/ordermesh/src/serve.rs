@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -37,11 +38,12 @@ pub(crate) async fn run(config: Config, part: Part) -> anyhow::Result<()> {
     config.peers.check_place(&config.mesh.instance, part == Part::Tasks).map_err(|reason| anyhow!(reason))?;
     let stop = shutdown::on_signal().context("signals cannot be listened to")?;
     let telemetry = Telemetry::init(&config.log, &config.telemetry, &config.mesh.instance)?;
-    serve_metrics(&config, &stop).await?;
+    let metrics = serve_metrics(&config, &stop).await?;
     let security = Security::open(&config)?;
     let listener = bind(config.listen.address, "--listen").await?;
     let peers = bind(config.peers.listen, "--peers").await?;
-    let peers_address = peers.local_addr().context("the listener for other instances has no address")?;
+    let doors =
+        Doors { peers: peers.local_addr().context("the listener for other instances has no address")?, metrics };
     say(format_args!("ordermesh {} starts as {}", env!("CARGO_PKG_VERSION"), config.mesh.instance));
     let Some(log) = connect(&config, &stop).await? else { return Ok(()) };
     say(format_args!("  brokers are reached after {:.0?}", begin.elapsed()));
@@ -58,7 +60,7 @@ pub(crate) async fn run(config: Config, part: Part) -> anyhow::Result<()> {
     let instance = Instance::join(setup, join).await?;
 
     let ended = tokio::select! {
-        ended = serve(&instance, &config, part, begin, peers_address) => ended,
+        ended = serve(&instance, &config, part, begin, doors) => ended,
         () = stop.cancelled() => Ok(()),
     };
     say("stopping: tasks are handed over");
@@ -73,14 +75,14 @@ pub(crate) async fn run(config: Config, part: Part) -> anyhow::Result<()> {
     ended
 }
 
+/// Where it listens for others than clients.
+struct Doors {
+    peers: SocketAddr,
+    metrics: Option<SocketAddr>,
+}
+
 /// Says where everything is once the mesh is known, and stays as long as nothing fails.
-async fn serve(
-    instance: &Instance,
-    config: &Config,
-    part: Part,
-    begin: Instant,
-    peers: std::net::SocketAddr,
-) -> anyhow::Result<()> {
+async fn serve(instance: &Instance, config: &Config, part: Part, begin: Instant, doors: Doors) -> anyhow::Result<()> {
     let running = async {
         let mut running = std::pin::pin!(instance.running());
         loop {
@@ -102,11 +104,11 @@ async fn serve(
     if part == Part::Tasks {
         say(format_args!(
             "other instances reach it at {}{}",
-            config.peers.advertise.clone().unwrap_or(peers.to_string()),
+            config.peers.advertise.clone().unwrap_or(doors.peers.to_string()),
             if config.peers.tls.ca_file.is_some() { " (over TLS)" } else { "" }
         ));
     }
-    if let Some(metrics) = config.telemetry.metrics {
+    if let Some(metrics) = doors.metrics {
         say(format_args!("metrics on http://{metrics}/metrics"));
     }
     tokio::select! {

@@ -5,10 +5,11 @@ use std::process::Output;
 use std::time::Duration;
 
 use proto::orders::v1::{OrderState, WaitFor};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tonic::Code;
 
 use crate::process::{Process, command};
-use crate::shop::{Shop, order, reason};
+use crate::shop::{Shop, eventually, order, reason};
 
 fn refused(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
@@ -43,6 +44,64 @@ async fn a_signal_drains_and_ends_with_zero() {
     let shop = Shop::new(process.channel());
     let again = shop.wait(&judged.order_id, WaitFor::Shipped).await.unwrap();
     assert_eq!(again.state(), OrderState::Shipped);
+}
+
+#[test]
+fn ctrl_c_drains_and_ends_with_zero() {
+    let data = tempfile::tempdir().unwrap();
+    let (status, said) = Process::start(data.path(), &[]).interrupt();
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert!(said.contains("stopping"), "{said}");
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once_with_130() {
+    let data = tempfile::tempdir().unwrap();
+    let (status, said) = Process::start(data.path(), &[]).insist();
+    assert_eq!(status.code(), Some(130), "{said}");
+}
+
+/// What a scraper reads.
+async fn scraped(address: &str) -> String {
+    let mut connection = tokio::net::TcpStream::connect(address).await.unwrap();
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    connection.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    answer
+}
+
+/// What all series of a metric add up to whose labels have these parts.
+fn total(scraped: &str, metric: &str, labels: &[&str]) -> f64 {
+    let of_it = scraped.lines().filter(|line| {
+        line.strip_prefix(metric).is_some_and(|rest| rest.starts_with(['{', ' ']))
+            && labels.iter().all(|label| line.contains(label))
+    });
+    of_it.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scraper_sees_calls_commits_and_appends_of_dev() {
+    let data = tempfile::tempdir().unwrap();
+    let process = Process::start(data.path(), &["--metrics", "127.0.0.1:0"]);
+    let metrics = process.says("metrics on http://");
+    let address = metrics.trim_end_matches("/metrics").to_owned();
+    let shop = Shop::new(process.channel());
+    shop.stock("mug", 10).await;
+    shop.judged(order("c-1", &[("mug", 1)])).await;
+    eventually("calls, commits and appends", async || {
+        let seen = scraped(&address).await;
+        let calls = total(&seen, "ordermesh_rpc_total", &["OrderService/CreateOrder", "code=\"OK\""]);
+        let timed = total(&seen, "ordermesh_rpc_duration_seconds_count", &["OrderService/CreateOrder"]);
+        let commits = total(&seen, "ordermesh_commits_total", &["service=\"orders\""]);
+        let certified = total(&seen, "ordermesh_commit_duration_seconds_count", &["service=\"orders\""]);
+        let appended = total(&seen, "ordermesh_broker_records_total", &[]);
+        let appends = total(&seen, "ordermesh_broker_appends_total", &[]);
+        let all = [calls, timed, commits, certified, appended, appends];
+        all.iter().all(|number| *number >= 1.0).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -38,13 +38,18 @@ impl Process {
     }
 
     fn announced(&self) -> SocketAddr {
+        self.says("listening on ").split_whitespace().next().unwrap().parse().unwrap()
+    }
+
+    /// The rest of the next line that begins like this. What it says before is skipped.
+    pub(crate) fn says(&self, beginning: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
         let mut said = String::new();
         loop {
             let line = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now()));
-            let line = line.unwrap_or_else(|error| panic!("it does not listen ({error}), it says:\n{said}"));
-            if let Some(rest) = line.strip_prefix("listening on ") {
-                return rest.split_whitespace().next().unwrap().parse().unwrap();
+            let line = line.unwrap_or_else(|error| panic!("it never says {beginning:?} ({error}), but:\n{said}"));
+            if let Some(rest) = line.strip_prefix(beginning) {
+                return rest.to_owned();
             }
             said += &line;
             said.push('\n');
@@ -65,7 +70,7 @@ impl Process {
 
     /// Stops it in its tracks, and lets it go on.
     pub(crate) fn freeze(&self, freeze: bool) {
-        kill_process(Pid::from_child(&self.child), if freeze { Signal::STOP } else { Signal::CONT }).unwrap();
+        self.send(if freeze { Signal::STOP } else { Signal::CONT });
     }
 
     /// How it ended by itself, and what it said since it listened.
@@ -90,8 +95,28 @@ impl Process {
 
     /// Asks it to stop, and returns how it ended and what it said since it listened.
     pub(crate) fn terminate(self) -> (ExitStatus, String) {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        self.send(Signal::TERM);
         self.end()
+    }
+
+    /// The same as Ctrl-C does.
+    pub(crate) fn interrupt(self) -> (ExitStatus, String) {
+        self.send(Signal::INT);
+        self.end()
+    }
+
+    /// Asks it to stop and, before it can have done anything about it, once more.
+    pub(crate) fn insist(self) -> (ExitStatus, String) {
+        self.freeze(true);
+        // Of two signals of one kind that wait, a process would see one.
+        self.send(Signal::INT);
+        self.send(Signal::TERM);
+        self.freeze(false);
+        self.end()
+    }
+
+    fn send(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 }
 
