@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::data::{DataDirectory, DataError};
 use crate::described::{SchemaError, Topics};
-use crate::mesh::{self, Join, Seat};
+use crate::mesh::{self, Arrival, Join, Seat};
 use crate::readiness::Readiness;
 use crate::roles::{self, Roles};
 use crate::{Config, Security};
@@ -166,20 +166,16 @@ impl Instance {
         let mails = runtime.tasks(notifications::SERVICE);
         let courier = mails.map(|mails| Courier::new(mails, sender, clock, &config.notifications));
         let courier_stop = CancellationToken::new();
-        let stop = courier_stop.clone();
-        let courier = tokio::spawn(async move {
-            if let Some(courier) = courier {
-                courier.run(stop).await;
-            }
-        });
+        let courier = tokio::spawn(send_mails(courier, courier_stop.clone()));
 
         let watches = Watches::new(config.watches.clone(), log.clone(), config.mesh.partitions);
         let exchange = mesh::exchange(&config);
         let roles = Arc::new(Roles::new(&config, &runtime, &watches, mesh::addresses(&exchange)));
         let services = roles.services();
         let (health, operations) = service_host::diagnostics::routes().await;
-        let seat = Seat::take(&config, join, exchange, runtime.roster(), roles, &security, &shutdown);
-        let seat = seat.map_err(StartError::Listener)?;
+        let roster = runtime.roster();
+        let arrival = Arrival { config: &config, exchange, roster, roles, security: &security, shutdown: &shutdown };
+        let seat = arrival.take(join).map_err(StartError::Listener)?;
         let gateway = Gateway::new(gateway::Setup {
             config: config.gateway.clone(),
             message_bytes_max: config.limits.message_bytes_max,
@@ -297,6 +293,13 @@ impl Instance {
             log.close().await;
         }
         Stopped { connections_cut, tasks_finished }
+    }
+}
+
+/// Sends what the tasks here decide to send, if they are here.
+async fn send_mails(courier: Option<Courier>, stop: CancellationToken) {
+    if let Some(courier) = courier {
+        courier.run(stop).await;
     }
 }
 
