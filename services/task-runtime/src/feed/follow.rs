@@ -13,8 +13,9 @@ const WAIT: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// Reads from `at` on into the ring until somebody aborts it or the log has no more for these readers.
-pub(super) async fn run(feed: Feed, partition: u32, mut at: FeedPosition) {
+/// Reads from `at` on into the ring until its turn is over or the log has no more for these readers. Being aborted only spares
+/// it the wait for that: it may be past its last `await`.
+pub(super) async fn run(feed: Feed, partition: u32, mut at: FeedPosition, turn: u64) {
     let shared = &*feed.0;
     let channel = &shared.partitions[partition as usize];
     let mut pause = PAUSE;
@@ -24,7 +25,9 @@ pub(super) async fn run(feed: Feed, partition: u32, mut at: FeedPosition) {
         match read(shared, channel, &mut at, (&mut base, accounted), WAIT).await {
             Ok(events) => {
                 pause = PAUSE;
-                channel.ring().push(base.take(), events, at);
+                if !channel.ring().push(turn, base.take(), events, at) {
+                    return;
+                }
             }
             Err(FeedError::Log(error)) if error.is_retryable() => {
                 tracing::warn!(partition = %channel.at, %error, "the feed is delayed");
@@ -33,10 +36,7 @@ pub(super) async fn run(feed: Feed, partition: u32, mut at: FeedPosition) {
             }
             Err(error) => {
                 tracing::warn!(partition = %channel.at, %error, "the feed ends");
-                let mut ring = channel.ring();
-                // This very job must end by itself.
-                ring.follower = None;
-                ring.end(&error);
+                channel.ring().fail(turn, &error);
                 return;
             }
         }

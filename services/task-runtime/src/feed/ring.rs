@@ -28,6 +28,9 @@ pub(super) struct Ring {
     from_sequence: u64,
     /// What has been read of the log; none while nobody reads it.
     at: Option<FeedPosition>,
+    /// Another number whenever gathering begins or ends. A follower that was told to stop may still be on its way here with
+    /// what it has read: it knows the number that it began with, and is not listened to when there is another.
+    turn: u64,
     /// Number of the last record that has been read.
     passed: watch::Sender<u64>,
     pub(super) follower: Option<AbortHandle>,
@@ -81,6 +84,7 @@ impl Ring {
             from: 0,
             from_sequence: 0,
             at: None,
+            turn: 0,
             passed: watch::Sender::new(0),
             follower: None,
             readers: Readers::default(),
@@ -100,18 +104,24 @@ impl Ring {
         self.at
     }
 
-    /// Begins to gather at this position. Readers of what was gathered before are ended.
-    pub(super) fn begin(&mut self, at: FeedPosition) {
+    /// Begins to gather at this position. Readers of what was gathered before are ended. Returns the turn of the follower that
+    /// is to bring what is gathered.
+    pub(super) fn begin(&mut self, at: FeedPosition) -> u64 {
         self.end(&FeedError::AnotherLife);
         self.events.clear();
         (self.from, self.from_sequence, self.swept, self.at) = (at.offset, at.sequence, at.offset, Some(at));
         // Whoever begins has seen all up to its own number; others wait until the log says where it stands.
         self.passed.send_replace(0);
+        self.turn
     }
 
     /// Takes what was read from the log, which now is read up to `at`. `base` is what the log had counted to before the first
-    /// record, when that is less than what the position had that was begun with.
-    pub(super) fn push(&mut self, base: Option<u64>, events: Vec<Event>, at: FeedPosition) {
+    /// record, when that is less than what the position had that was begun with. Returns whether it is still this follower's
+    /// turn; if not, nothing has changed.
+    pub(super) fn push(&mut self, turn: u64, base: Option<u64>, events: Vec<Event>, at: FeedPosition) -> bool {
+        if turn != self.turn {
+            return false;
+        }
         self.from_sequence = base.unwrap_or(self.from_sequence);
         for event in events {
             self.readers.offer(&event);
@@ -131,10 +141,21 @@ impl Ring {
             self.swept = middle;
             self.cut_off_the_slow();
         }
+        true
+    }
+
+    /// A follower can read no more: ends everybody, if it is still its turn.
+    pub(super) fn fail(&mut self, turn: u64, why: &FeedError) {
+        if turn == self.turn {
+            // The follower that says so ends by itself.
+            self.follower = None;
+            self.end(why);
+        }
     }
 
     /// Ends everybody.
-    pub(super) fn end(&mut self, why: &FeedError) {
+    fn end(&mut self, why: &FeedError) {
+        self.turn += 1;
         for reader in self.readers.by_id.values_mut() {
             reader.end(why.clone());
         }

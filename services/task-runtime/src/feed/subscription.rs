@@ -101,8 +101,8 @@ impl Subscription {
             if !is_free || self.at.offset.saturating_add(NEAR_THE_END) < self.end {
                 return None;
             }
-            ring.begin(self.at);
-            let job = tokio::spawn(follow::run(self.feed.clone(), self.partition, self.at));
+            let turn = ring.begin(self.at);
+            let job = tokio::spawn(follow::run(self.feed.clone(), self.partition, self.at, turn));
             ring.follower = Some(job.abort_handle());
         }
         let enlisted = ring.enlist(&self.at, self.interest.clone(), self.held.take());

@@ -1,5 +1,7 @@
 //! Readers of a feed see each event once, in order, wherever and whenever they begin, and slow ones cost nothing.
 
+mod late;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -18,6 +20,10 @@ struct Topic {
 
 impl Topic {
     async fn new(config: FeedConfig) -> Self {
+        Self::decoded(config, decode).await
+    }
+
+    async fn decoded(config: FeedConfig, decode: Decode) -> Self {
         let log = MemoryLog::new();
         let spec = TopicSpec { name: "events".into(), partitions: 1, cleanup: Cleanup::Never };
         log.ensure_topic(&spec).await.unwrap();
