@@ -7,12 +7,15 @@
 //!   └──────── store closed ◄────────┴───────────────────────────────┘
 //! ```
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::batch::panic_text;
 use crate::config::Backoff;
 use crate::handle::Request;
 use crate::restore::Plan;
@@ -30,8 +33,21 @@ pub(crate) struct Seat {
     pub(crate) board: Arc<Board>,
 }
 
+/// Runs a task to its end. What panics in a handler is a fault of its input; a panic anywhere else is a broken invariant: the
+/// task has failed, and who watches it hears of that at once, for a process whose owner is dead must not look alive.
+pub(crate) async fn supervise(plan: Plan, seat: Seat, shutdown: CancellationToken) {
+    let (name, board) = (plan.name.clone(), seat.board.clone());
+    // What the panic has left half done is dropped with the task; what is in the log and the store is as after a crash.
+    let ended = AssertUnwindSafe(heal(plan, seat, shutdown)).catch_unwind().await;
+    if let Err(panic) = ended {
+        let reason = format!("a panic: {}", panic_text(&*panic));
+        tracing::error!(task = %name, reason, "the task cannot go on");
+        board.state(TaskState::Failed(reason));
+    }
+}
+
 /// Plays roles, again and again as long as what ends one can heal.
-pub(crate) async fn supervise(mut plan: Plan, mut seat: Seat, shutdown: CancellationToken) {
+async fn heal(mut plan: Plan, mut seat: Seat, shutdown: CancellationToken) {
     let mut backoff = Backoff::new(&plan.config);
     loop {
         let result = play(&mut plan, &mut seat, &shutdown).await;

@@ -231,16 +231,9 @@ fn run_thread(start: &Start, tasks: Vec<Spawn>, permits: &Arc<Semaphore>, shutdo
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let runtime = runtime.expect("an event loop without I/O needs nothing of the system");
     let local = LocalSet::new();
-    let spawn = |task: Spawn| {
+    for task in tasks {
         let plan = task.plan(start, permits, restore::random());
-        local.spawn_local(life::supervise(plan, task.seat, shutdown.clone()))
-    };
-    let jobs: Vec<_> = tasks.into_iter().map(spawn).collect();
-    runtime.block_on(local.run_until(async {
-        for job in jobs {
-            if let Err(error) = job.await {
-                tracing::error!(%error, "a task ended in a panic");
-            }
-        }
-    }));
+        local.spawn_local(life::supervise(plan, task.seat, shutdown.clone()));
+    }
+    runtime.block_on(local);
 }

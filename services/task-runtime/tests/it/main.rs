@@ -8,6 +8,7 @@ mod disk;
 mod fixture;
 mod holding;
 mod losses;
+mod panics;
 mod receiving;
 mod roles;
 mod snapshots;
