@@ -215,11 +215,15 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Forgets answers whose time is over at `now_ms`, a bounded number at a time.
+    /// Forgets answers whose time is over at `now_ms`, a bounded number at a time. There are none when the clock was set back
+    /// behind where the last sweep came to.
     ///
     /// # Errors
     /// The store failed.
     pub(crate) fn forget(&mut self, from_ms: i64, now_ms: i64, limit: usize) -> Result<(), state_store::Error> {
+        if from_ms > now_ms {
+            return Ok(());
+        }
         self.fires = true;
         let from = keys::request_expiry_key(from_ms, "");
         let to = keys::request_expiry_key(now_ms.saturating_add(1), "");

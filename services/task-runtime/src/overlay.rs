@@ -27,7 +27,7 @@ impl Overlay {
         self.undo.push((key, before));
     }
 
-    /// Pairs of `[from, to)` as they would be after the commit.
+    /// Pairs of `[from, to)` as they would be after the commit; none where the range ends before it begins.
     pub(crate) fn scan(
         &self,
         store: &dyn Store,
@@ -35,6 +35,9 @@ impl Overlay {
         to: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, Error> {
+        if to.is_some_and(|to| to <= from) {
+            return Ok(Vec::new());
+        }
         let upper = to.map_or(Bound::Unbounded, Bound::Excluded);
         let changed: Vec<_> = self.changes.range::<[u8], _>((Bound::Included(from), upper)).collect();
         // Removed rows may use up the store's part of the page, so ask for as many more.
@@ -110,6 +113,16 @@ mod tests {
         let rows = overlay.scan(&store, b"a", None, 3).unwrap();
         let keys: Vec<_> = rows.iter().map(|(k, _)| k.as_ref()).collect();
         assert_eq!(keys, [&b"b"[..], b"bb", b"c"]);
+    }
+
+    #[test]
+    fn a_range_that_ends_before_it_begins_holds_nothing() {
+        let store = stored(&[("a", "1"), ("b", "2")]);
+        let mut overlay = Overlay::default();
+        overlay.set(b"a".to_vec(), Some(Bytes::from("3")));
+        for (from, to) in [("b", "a"), ("a", "a")] {
+            assert_eq!(overlay.scan(&store, from.as_bytes(), Some(to.as_bytes()), 9).unwrap(), []);
+        }
     }
 
     #[test]

@@ -38,13 +38,19 @@ impl Timers {
         for (key, value) in changes {
             match key.first() {
                 Some(&keys::TIMER) => self.set(key, value.as_deref()),
-                Some(&keys::REQUEST_EXPIRY) if value.is_some() && self.expiry_due_ms.is_none() => {
-                    let expires = keys::parse_request_expiry(key).map(|(expires_ms, _)| expires_ms);
-                    self.expiry_due_ms = expires.map(|expires_ms| expires_ms.saturating_add(SWEEP_MS));
-                }
+                Some(&keys::REQUEST_EXPIRY) if value.is_some() => self.remembers(key),
                 _ => {}
             }
         }
+    }
+
+    /// An answer is remembered from now on. It may expire before what the last sweep came to, and before all others: then the
+    /// clock has been set back.
+    fn remembers(&mut self, key: &Bytes) {
+        let Some((expires_ms, _)) = keys::parse_request_expiry(key) else { return };
+        let due_ms = expires_ms.saturating_add(SWEEP_MS);
+        self.swept_ms = self.swept_ms.min(expires_ms);
+        self.expiry_due_ms = Some(self.expiry_due_ms.map_or(due_ms, |earlier_ms| earlier_ms.min(due_ms)));
     }
 
     fn set(&mut self, key: &Bytes, value: Option<&[u8]>) {
@@ -83,5 +89,33 @@ impl Timers {
         self.swept_ms = next_ms.unwrap_or(now_ms).min(now_ms);
         self.expiry_due_ms = next_ms.map(|ms| if ms <= now_ms { ms } else { ms.saturating_add(SWEEP_MS) });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use state_store::MemoryStore;
+
+    use super::*;
+
+    fn remember(timers: &mut Timers, store: &mut MemoryStore, expires_ms: i64) {
+        let changes = [(Bytes::from(keys::request_expiry_key(expires_ms, "id")), Some(Bytes::new()))];
+        timers.absorb(&changes);
+        store.apply(&changes, b"").unwrap();
+    }
+
+    #[test]
+    fn an_answer_is_swept_at_its_time_although_the_clock_stood_ahead_before() {
+        const AHEAD_MS: i64 = 1_000_000_000;
+        let (mut store, mut timers) = (MemoryStore::default(), Timers::default());
+        remember(&mut timers, &mut store, 50);
+        assert_eq!(timers.sweep_from(AHEAD_MS), Some(0));
+        store.apply(&[(keys::request_expiry_key(50, "id").into(), None)], b"").unwrap();
+        timers.find_next_expiry(&store, AHEAD_MS).unwrap();
+        // One more of the time when the clock stood ahead, and one of the time behind it.
+        remember(&mut timers, &mut store, 2 * AHEAD_MS);
+        remember(&mut timers, &mut store, 100);
+        assert_eq!(timers.next_due_ms(), Some(100 + SWEEP_MS));
+        assert_eq!(timers.sweep_from(100 + SWEEP_MS), Some(100), "not from where the last sweep came to");
     }
 }
