@@ -149,6 +149,9 @@ pub struct TasksConfig {
     /// How long answers are remembered by request id.
     #[serde(with = "humantime_serde")]
     pub request_memory: Duration,
+    /// How far ahead of this process's clock the time of a record may be and still end windows and sessions.
+    #[serde(with = "humantime_serde")]
+    pub clock_skew_max: Duration,
     /// Entries of a task's changelog after which a snapshot of its state is made.
     pub snapshot_after_records: u64,
     /// Bytes of a task's changelog after which one is made, or as many as the last one has if that is more.
@@ -238,6 +241,7 @@ impl Default for TasksConfig {
             batch_items_max: tasks.batch_items_max,
             patience: tasks.patience,
             request_memory: tasks.request_memory,
+            clock_skew_max: tasks.clock_skew_max,
             snapshot_after_records: tasks.snapshot_after_records,
             snapshot_after_bytes: tasks.snapshot_after_bytes,
             snapshots_at_once: tasks.snapshots_at_once,
@@ -265,6 +269,7 @@ impl TasksConfig {
             batch_items_max: self.batch_items_max,
             patience: self.patience,
             request_memory: self.request_memory,
+            clock_skew_max: self.clock_skew_max,
             snapshot_after_records: self.snapshot_after_records,
             snapshot_after_bytes: self.snapshot_after_bytes,
             snapshots_at_once: self.snapshots_at_once,
@@ -327,6 +332,11 @@ impl Config {
             "tasks.patience (in ms)",
             usize::try_from(self.tasks.patience.as_millis()).unwrap_or(usize::MAX),
             0..=10_000,
+        )?;
+        within(
+            "tasks.clock_skew_max (in s)",
+            usize::try_from(self.tasks.clock_skew_max.as_secs()).unwrap_or(usize::MAX),
+            0..=3_600,
         )?;
         // The services' own servers take no more than 4 MiB.
         within("limits.message_bytes_max", self.limits.message_bytes_max, 1024..=4 << 20)?;

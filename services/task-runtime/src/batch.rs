@@ -34,7 +34,9 @@ pub(crate) struct Batch<'a> {
     emitted: Vec<Output>,
     positions: BTreeMap<usize, u64>,
     watermarks: BTreeMap<(usize, Arc<str>, u128), u64>,
+    /// Latest event time seen, and what it may be at the most.
     stream_time_ms: i64,
+    stream_time_max_ms: i64,
     /// Records that were read since the last commit.
     records: usize,
     items: usize,
@@ -56,7 +58,16 @@ impl std::fmt::Debug for Batch<'_> {
 }
 
 impl<'a> Batch<'a> {
-    pub(crate) fn new(setting: &'a Setting, progress: &'a Progress, store: &'a dyn Store, held: Held) -> Self {
+    /// Goes on from what is held. `now_ms` is the owner's clock: stream time runs no further ahead of it than the setting allows,
+    /// also where an earlier batch had to believe in a clock that was set right since.
+    pub(crate) fn new(
+        setting: &'a Setting,
+        progress: &'a Progress,
+        store: &'a dyn Store,
+        held: Held,
+        now_ms: i64,
+    ) -> Self {
+        let stream_time_max_ms = now_ms.saturating_add(setting.clock_skew_max_ms);
         Self {
             setting,
             progress,
@@ -65,7 +76,8 @@ impl<'a> Batch<'a> {
             emitted: Vec::new(),
             positions: held.positions,
             watermarks: held.watermarks,
-            stream_time_ms: progress.stream_time_ms.max(held.stream_time_ms),
+            stream_time_ms: progress.stream_time_ms.max(held.stream_time_ms).min(stream_time_max_ms),
+            stream_time_max_ms,
             records: held.records,
             items: 0,
             bytes: held.bytes,
@@ -102,7 +114,7 @@ impl<'a> Batch<'a> {
             return Ok(());
         }
         let record = &stored.record;
-        self.stream_time_ms = self.stream_time_ms.max(record.timestamp_ms);
+        self.saw(record.timestamp_ms);
         let key = record.key.as_deref().unwrap_or_default();
         let parent = record.header(TRACE_HEADER);
         let handler: RecordHandler = handler.clone();
@@ -167,7 +179,7 @@ impl<'a> Batch<'a> {
             return Ok(Err(CallError::Poison(format!("there is no command {}", command.name))));
         };
         let handler: CommandHandler = handler.clone();
-        self.stream_time_ms = self.stream_time_ms.max(command.time_ms);
+        self.saw(command.time_ms);
         let parent = command.traceparent.as_ref();
         let done = self
             .work("command", command.name, &command.key, command.time_ms, parent, |context| handler(context, command));
@@ -196,7 +208,7 @@ impl<'a> Batch<'a> {
         }
         self.overlay.savepoint();
         self.overlay.set(full_key.to_vec(), None);
-        self.stream_time_ms = self.stream_time_ms.max(due_ms);
+        self.saw(due_ms);
         let Some((name, key)) = keys::parse_timer(full_key) else { return Ok(()) };
         let Some(handler) = self.setting.definition.timers.get(name) else {
             tracing::warn!(timer = name, "dropped a timer that this version does not know");
@@ -234,8 +246,13 @@ impl<'a> Batch<'a> {
             self.overlay.set(key.to_vec(), None);
             self.items += 1;
         }
-        self.stream_time_ms = self.stream_time_ms.max(now_ms);
+        self.saw(now_ms);
         Ok(())
+    }
+
+    /// Something has this event time. The work on it is given that time in any case.
+    fn saw(&mut self, time_ms: i64) {
+        self.stream_time_ms = self.stream_time_ms.max(time_ms.min(self.stream_time_max_ms));
     }
 
     /// Runs one handler, all or nothing. A panic in a handler is a fault of that input: it must not take the task along.

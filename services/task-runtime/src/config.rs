@@ -49,6 +49,9 @@ pub struct Config {
     pub moving_grace: Duration,
     /// How long answers are remembered by request id.
     pub request_memory: Duration,
+    /// How far the time of what a task reads may run ahead of this process's clock and still count as stream time. Beyond that,
+    /// the clock that has stamped it is wrong, and must not make the task forget what is not over.
+    pub clock_skew_max: Duration,
     /// First pause after a failed call to the log; doubles up to `retry_pause_max`.
     pub retry_pause: Duration,
     /// Longest pause between tries.
@@ -83,6 +86,7 @@ impl Default for Config {
             standby_wait: Duration::from_millis(500),
             moving_grace: Duration::from_millis(200),
             request_memory: Duration::from_secs(24 * 3600),
+            clock_skew_max: Duration::from_secs(60),
             retry_pause: Duration::from_millis(20),
             retry_pause_max: Duration::from_secs(1),
             accept_input_loss: false,

@@ -41,7 +41,8 @@ impl Context<'_> {
         self.now_ms
     }
 
-    /// Latest event time that this task has seen.
+    /// Latest event time that this task has seen, but no more than [`crate::Config::clock_skew_max`] ahead of its owner's clock: one
+    /// record of a clock that runs ahead must not end what goes on. It goes back only where that clock was set back.
     #[must_use]
     pub fn stream_time_ms(&self) -> i64 {
         self.stream_time_ms

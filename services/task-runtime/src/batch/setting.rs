@@ -20,6 +20,8 @@ pub(crate) struct Setting {
     pub(crate) record_bytes_max: usize,
     /// How long answers are remembered, in milliseconds.
     pub(crate) request_memory_ms: i64,
+    /// How far stream time may be ahead of the clock, in milliseconds.
+    pub(crate) clock_skew_max_ms: i64,
     /// Whether to go on behind records that an input has lost.
     pub(crate) accept_input_loss: bool,
     pub(crate) shortcut: Shortcut,
@@ -34,15 +36,16 @@ impl Setting {
         let outputs = definition.outputs.iter().cloned().collect();
         let dead_letters = definition.dead_letters();
         let request_memory_ms = i64::try_from(config.request_memory.as_millis()).unwrap_or(i64::MAX);
+        let clock_skew_max_ms = i64::try_from(config.clock_skew_max.as_millis()).unwrap_or(i64::MAX);
         let tracer = Arc::new(NoTracer);
-        let (record_bytes_max, accept_input_loss) = (config.record_bytes_max, config.accept_input_loss);
         Self {
             definition,
             partition,
             partitions,
-            record_bytes_max,
+            record_bytes_max: config.record_bytes_max,
             request_memory_ms,
-            accept_input_loss,
+            clock_skew_max_ms,
+            accept_input_loss: config.accept_input_loss,
             shortcut: config.shortcut,
             tracer,
             outputs,

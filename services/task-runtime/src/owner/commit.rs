@@ -58,7 +58,7 @@ impl Task {
         let running = &mut self.running;
         let started = self.metrics.now();
         let held = std::mem::take(&mut running.held);
-        let mut batch = Batch::new(&self.setting, &self.progress, &*self.store, held);
+        let mut batch = Batch::new(&self.setting, &self.progress, &*self.store, held, now_ms);
         let mut replies = Vec::new();
         let (items_max, bytes_max) = (self.config.batch_items_max, self.config.batch_bytes_max);
         let has_room = |batch: &Batch<'_>| batch.items() < items_max && batch.bytes() < bytes_max;
@@ -132,7 +132,8 @@ impl Task {
             return;
         }
         let started = self.metrics.now();
-        let finished = Batch::new(&self.setting, &self.progress, &*self.store, held).finish(Holding::NONE);
+        let now_ms = self.clock.now_ms();
+        let finished = Batch::new(&self.setting, &self.progress, &*self.store, held, now_ms).finish(Holding::NONE);
         let span = self.commit_span(&finished.spans);
         let mut body = finished.outcome.unwrap_or_default();
         body.published = self.outbox.take_unrecorded();

@@ -1,7 +1,7 @@
 //! Single lives of tasks on a log in memory, in simulated time, with a hand on what happens to the log between two steps.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -32,6 +32,8 @@ type Hook = Box<dyn FnOnce(&MemoryLog) + Send>;
 pub(crate) struct Log {
     pub(crate) memory: MemoryLog,
     begin: Instant,
+    /// How far the clock of the tasks is ahead, in milliseconds.
+    ahead_ms: Arc<AtomicI64>,
     /// Whether an append takes time.
     slow: Arc<AtomicBool>,
     /// Whether the log is away.
@@ -57,6 +59,7 @@ impl Log {
         let log = Self {
             memory: MemoryLog::default(),
             begin: Instant::now(),
+            ahead_ms: Arc::default(),
             slow: Arc::default(),
             away: Arc::default(),
             refused: Arc::default(),
@@ -73,6 +76,11 @@ impl Log {
     /// From now on appends take time.
     pub(crate) fn slow_down(&self) {
         self.slow.store(true, Ordering::Relaxed);
+    }
+
+    /// Puts the clock of the tasks so far ahead of the true time.
+    pub(crate) fn put_the_clock_ahead(&self, by_ms: i64) {
+        self.ahead_ms.store(by_ms, Ordering::Relaxed);
     }
 
     /// The same log over a connection that fails on its own.
@@ -205,7 +213,7 @@ pub(crate) fn begin_at(
     disk: &Disk,
 ) -> Life {
     let storage = Storage::Simulated(Arc::new(disk.clone()));
-    let clock = Arc::new(SimulatedClock(log.begin));
+    let clock = Arc::new(SimulatedClock(log.begin, log.ahead_ms.clone()));
     let instance = instance.to_owned();
     let start = Start { config, clock, instance, assignment, ..Start::new(Arc::new(log.clone()), storage, 1) };
     let shutdown = CancellationToken::new();
@@ -317,14 +325,14 @@ pub(crate) async fn arrives(life: &Life, key: &'static str) {
     tokio::time::timeout(Duration::from_secs(60), life.waits_for(key)).await.expect("it arrives").unwrap();
 }
 
-/// Begins in the first second of 1970 and moves with simulated time.
+/// Begins in the first second of 1970 and moves with simulated time, unless it was put ahead.
 #[derive(Debug)]
-struct SimulatedClock(Instant);
+struct SimulatedClock(Instant, Arc<AtomicI64>);
 
 #[async_trait]
 impl Clock for SimulatedClock {
     fn now_ms(&self) -> i64 {
-        1_000 + i64::try_from(self.0.elapsed().as_millis()).unwrap()
+        1_000 + i64::try_from(self.0.elapsed().as_millis()).unwrap() + self.1.load(Ordering::Relaxed)
     }
 
     async fn sleep_until(&self, at_ms: i64) {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod chain_of_tasks;
+mod clocks;
 mod damage;
 mod disk;
 mod fixture;

@@ -149,6 +149,8 @@ fn config(dice: &mut Dice, forgetful: bool, shortcut: Shortcut) -> Config {
         standby_wait: Duration::from_millis(500),
         moving_grace: Duration::from_millis(200),
         request_memory: Duration::from_secs(if forgetful { 12 } else { 24 * 3600 }),
+        // More than the clocks of a run ever differ.
+        clock_skew_max: Duration::from_secs(60),
         retry_pause: dice.millis(1, 20),
         retry_pause_max: dice.millis(20, 400),
         accept_input_loss: false,
