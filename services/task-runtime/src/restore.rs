@@ -32,6 +32,30 @@ pub(crate) use prefix::RestoredFrom;
 /// How often a restore that takes long says how far it is.
 const SAY_INTERVAL: Duration = Duration::from_secs(2);
 
+/// Tells how far a restore is: those who look at any time, and those who read the log now and then.
+struct Teller {
+    task: Arc<str>,
+    board: Arc<Board>,
+    metrics: TaskMetrics,
+    said: Instant,
+}
+
+impl Teller {
+    fn new(task: &Arc<str>, board: &Arc<Board>, metrics: TaskMetrics) -> Self {
+        Self { task: task.clone(), board: board.clone(), metrics, said: Instant::now() }
+    }
+
+    /// So many of these rows or entries are in the store.
+    fn tell(&mut self, done: u64, of: u64) {
+        self.board.restoring(done, of);
+        self.metrics.restoring(of.saturating_sub(done));
+        if self.said.elapsed() > SAY_INTERVAL {
+            self.said = Instant::now();
+            tracing::info!(task = %self.task, done, of, "restoring");
+        }
+    }
+}
+
 /// What a task is made of.
 pub(crate) struct Plan {
     pub(crate) name: Arc<str>,
@@ -86,7 +110,6 @@ impl Plan {
     fn task(&self, opened: Prefix, changelog: Changelog) -> Result<Task, TaskError> {
         let Prefix { store, checkpoint, resumed, restored_from } = opened;
         let progress = Progress::load(&*store, checkpoint.stream_time_ms).map_err(TaskError::from_store)?;
-        let (service, partition) = (self.setting.definition.service(), self.setting.partition);
         if let Some(newest) = checkpoint.snapshots.last() {
             self.board.snapshot_at(newest.offset);
         }
@@ -106,7 +129,7 @@ impl Plan {
             changelog,
             identity: OwnerId { instance: self.instance.clone(), life: 0 },
             alone: self.alone,
-            metrics: TaskMetrics::new(service, partition),
+            metrics: self.metrics(),
             store,
             met_damage: Cell::default(),
             progress,
@@ -125,6 +148,10 @@ impl Plan {
             snapshot_permits: self.snapshot_permits.clone(),
             blocks: self.storage.blocks(),
         })
+    }
+
+    fn metrics(&self) -> TaskMetrics {
+        TaskMetrics::new(self.setting.definition.service(), self.setting.partition)
     }
 
     fn snapshots(&self) -> Source {

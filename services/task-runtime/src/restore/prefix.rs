@@ -5,7 +5,7 @@
 
 use state_store::Store;
 
-use super::Plan;
+use super::{Plan, Teller};
 use crate::TaskError;
 use crate::land::Changelog;
 use crate::progress::Checkpoint;
@@ -113,11 +113,11 @@ impl Plan {
                 continue;
             }
             let behind = changelog.latest().await?.0.min(at_most).saturating_sub(offset);
-            let board = &self.board;
-            let progress = |done: u64| board.restoring(done, rows + behind);
+            let mut teller = Teller::new(&self.name, &self.board, self.metrics());
+            let mut progress = |done: u64| teller.tell(done, rows + behind);
             progress(0);
             let outcome;
-            (store, outcome) = source.load(at, &manifest, store, self.storage.blocks(), &progress).await?;
+            (store, outcome) = source.load(at, &manifest, store, self.storage.blocks(), &mut progress).await?;
             match outcome {
                 Load::Done(checkpoint) => {
                     tracing::info!(task = %self.name, offset, rows, last_counted, behind, "snapshot loaded");

@@ -2,9 +2,8 @@
 
 use bytes::Bytes;
 use state_store::Change;
-use tokio::time::Instant;
 
-use super::SAY_INTERVAL;
+use super::Teller;
 use crate::TaskError;
 use crate::changelog::{Body, Chunk, Entry, Read, body_hash};
 use crate::config::Backoff;
@@ -56,7 +55,7 @@ impl Task {
     /// Applies the entries up to `upto`, in few large steps.
     pub(crate) async fn replay(&mut self, upto: u64) -> Result<(), TaskError> {
         let (from, mut changes) = (self.next_offset, Vec::new());
-        let mut said = Instant::now();
+        let mut teller = Teller::new(&self.name, &self.board, self.metrics.clone());
         let mut backoff = Backoff::new(&self.config);
         while self.next_offset < upto {
             let entries = match self.changelog.read_some(self.next_offset).await {
@@ -76,12 +75,7 @@ impl Task {
             if changes.len() >= APPLY_CHANGES {
                 self.apply_replayed(&mut changes)?;
             }
-            self.board.restoring(self.next_offset - from, upto - from);
-            self.metrics.restoring(upto.saturating_sub(self.next_offset));
-            if said.elapsed() > SAY_INTERVAL {
-                said = Instant::now();
-                tracing::info!(task = %self.name, offset = self.next_offset, upto, "restoring");
-            }
+            teller.tell(self.next_offset - from, upto - from);
         }
         self.apply_replayed(&mut changes)
     }

@@ -140,7 +140,7 @@ impl Source {
         manifest: &Manifest,
         mut store: Box<dyn Store>,
         blocks: bool,
-        progress: &(dyn Fn(u64) + Sync),
+        progress: &mut (dyn FnMut(u64) + Send),
     ) -> Result<(Box<dyn Store>, Load), TaskError> {
         let unchecked = self.config.shortcut.trusts_damaged_snapshots();
         let expected = Expected { rows: manifest.rows, digest: manifest.digest, offset: manifest.offset, unchecked };
@@ -177,7 +177,7 @@ impl Source {
         at: u64,
         manifest: &Manifest,
         to: &mut Parts,
-        progress: &(dyn Fn(u64) + Sync),
+        progress: &mut (dyn FnMut(u64) + Send),
     ) -> Result<(), TaskError> {
         let (mut next, mut wanted) = (manifest.first, 0);
         while next < at && wanted < manifest.parts {

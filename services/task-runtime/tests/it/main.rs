@@ -9,6 +9,7 @@ mod disk;
 mod fixture;
 mod holding;
 mod losses;
+mod meters;
 mod panics;
 mod receiving;
 mod roles;

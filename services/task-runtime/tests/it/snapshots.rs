@@ -8,6 +8,7 @@ use tokio::task::LocalSet;
 
 use crate::disk::Disk;
 use crate::fixture::{Life, Log, ROWS, all, at, begin_at, notebook, put, reading};
+use crate::meters::Meters;
 
 const CHANGELOG: &str = "notebook-changelog";
 const SNAPSHOTS: &str = "notebook-snapshots";
@@ -69,6 +70,20 @@ async fn a_store_is_restored_from_a_snapshot_and_what_is_behind_it() {
         begin(&log, &third).stop_when_running().await;
         assert_eq!(all(&log.memory, "told").len(), 70, "nothing is published twice or lost");
         assert_eq!(disk.rows(0x81), third.rows(0x81));
+    };
+    LocalSet::new().run_until(run).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_to_restore_counts_the_rows_of_a_snapshot() {
+    let run = async {
+        let (log, _) = trimmed().await;
+        let meters = Meters::default();
+        let _recorded = metrics::set_default_local_recorder(&meters);
+        begin(&log, &Disk::default()).stop_when_running().await;
+        let left = meters.values("ordermesh_restore_left_records{service=\"notebook\",partition=\"0\"}");
+        assert!(left[0] > 40.0 && left.last() == Some(&0.0), "{left:?}");
+        assert!(left.is_sorted_by(|earlier, later| earlier >= later), "{left:?}");
     };
     LocalSet::new().run_until(run).await;
 }
