@@ -12,17 +12,21 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 mod process;
 
-/// Upper bounds of every histogram, in seconds: 50 µs to 10 s.
+/// Upper bounds of every histogram of times, in seconds: 50 µs to 10 s.
 const SECONDS: [f64; 18] = [
     0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0,
     10.0,
 ];
+/// Histograms of numbers of things, and their upper bounds.
+const COUNTED: [&str; 2] = ["ordermesh_commit_items", "ordermesh_broker_sync_round_partitions"];
+const COUNTS: [f64; 14] =
+    [1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0, 2_000.0, 5_000.0, 10_000.0];
 /// How often samples are folded into their buckets when nobody asks.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a scraper may take to ask.
@@ -35,7 +39,11 @@ const SCRAPERS_MAX: usize = 16;
 /// # Errors
 /// When the process has a recorder already.
 pub fn install() -> Result<PrometheusHandle, BuildError> {
-    let handle = PrometheusBuilder::new().set_buckets(&SECONDS)?.install_recorder()?;
+    let mut builder = PrometheusBuilder::new().set_buckets(&SECONDS)?;
+    for name in COUNTED {
+        builder = builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), &COUNTS)?;
+    }
+    let handle = builder.install_recorder()?;
     process::describe();
     Ok(handle)
 }

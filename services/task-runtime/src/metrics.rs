@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use event_log::TopicName;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use crate::batch::Finished;
@@ -17,7 +18,13 @@ pub(crate) struct TaskMetrics {
     commit_seconds: Histogram,
     batch_items: Histogram,
     outbox: Gauge,
+    published: Counter,
+    publish_seconds: Histogram,
+    calls_waiting: Gauge,
+    waits: Gauge,
     lag_records: Gauge,
+    /// By input, in the order of the definition.
+    input_lags: Vec<Gauge>,
     snapshots: Counter,
     snapshot_bytes: Gauge,
     restore_left: Gauge,
@@ -25,9 +32,13 @@ pub(crate) struct TaskMetrics {
 }
 
 impl TaskMetrics {
-    pub(crate) fn new(service: &'static str, partition: u32) -> Self {
+    pub(crate) fn new<'a>(service: &'static str, partition: u32, inputs: impl Iterator<Item = &'a TopicName>) -> Self {
         let partition = partition.to_string();
         let labels = [("service", service.to_owned()), ("partition", partition)];
+        let input_lag = |topic: &TopicName| {
+            let [service, partition] = labels.clone();
+            gauge!("ordermesh_task_input_lag_records", &[service, partition, ("topic", topic.as_str().to_owned())])
+        };
         Self {
             items: counter!("ordermesh_task_items_total", &labels),
             skipped: counter!("ordermesh_task_records_skipped_total", &labels),
@@ -37,6 +48,11 @@ impl TaskMetrics {
             commit_seconds: histogram!("ordermesh_commit_duration_seconds", "service" => service),
             batch_items: histogram!("ordermesh_commit_items", "service" => service),
             outbox: gauge!("ordermesh_outbox_records", &labels),
+            published: counter!("ordermesh_published_records_total", &labels),
+            publish_seconds: histogram!("ordermesh_publish_duration_seconds", "service" => service),
+            calls_waiting: gauge!("ordermesh_task_calls_waiting", &labels),
+            waits: gauge!("ordermesh_task_waits", &labels),
+            input_lags: inputs.map(input_lag).collect(),
             lag_records: gauge!("ordermesh_task_lag_records", &labels),
             snapshots: counter!("ordermesh_snapshots_total", &labels),
             snapshot_bytes: gauge!("ordermesh_snapshot_bytes", &labels),
@@ -60,7 +76,38 @@ impl TaskMetrics {
 
     /// A standby is this far behind what it knows of the changelog.
     pub(crate) fn lag(&self, records: u64) {
-        self.lag_records.set(u32::try_from(records).unwrap_or(u32::MAX));
+        self.lag_records.set(records as f64);
+    }
+
+    /// So many records of each input stand in the log and are not processed, as far as is known.
+    pub(crate) fn input_lags(&self, lags: impl Iterator<Item = u64>) {
+        for (gauge, records) in self.input_lags.iter().zip(lags) {
+            gauge.set(records as f64);
+        }
+    }
+
+    /// So many calls wait to be processed, and so many wait for what has not happened yet.
+    pub(crate) fn waiting(&self, calls: usize, waits: usize) {
+        self.calls_waiting.set(calls as f64);
+        self.waits.set(waits as f64);
+    }
+
+    /// So many records were published, and as many are left.
+    pub(crate) fn published(&self, records: usize, left: usize) {
+        self.published.increment(records as u64);
+        self.outbox.set(left as f64);
+    }
+
+    /// The last output of a commit was published, so long after the commit counted.
+    pub(crate) fn published_all(&self, took: Duration) {
+        self.publish_seconds.record(took);
+    }
+
+    /// The task processes no longer: what an owner says of itself is over.
+    pub(crate) fn at_rest(&self) {
+        self.input_lags(std::iter::repeat(0));
+        self.waiting(0, 0);
+        self.outbox.set(0);
     }
 
     /// A snapshot of this size is complete.
@@ -82,6 +129,6 @@ impl TaskMetrics {
     pub(crate) fn committed(&self, started: Instant, outbox: usize) {
         self.commits.increment(1);
         self.commit_seconds.record(started.elapsed());
-        self.outbox.set(u32::try_from(outbox).unwrap_or(u32::MAX));
+        self.outbox.set(outbox as f64);
     }
 }

@@ -9,9 +9,11 @@ use std::time::Duration;
 use event_log::{Error, Header, Record, SharedLog, TopicName, TopicPartition};
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use tokio::time::Instant;
 
 use crate::changelog::{Body, Output, PublishedUpto};
 use crate::config::Config;
+use crate::metrics::TaskMetrics;
 use crate::progress::{Destination, Progress};
 use crate::{SOURCE_HEADER, Schema, Source};
 
@@ -26,6 +28,8 @@ struct Unpublished {
     last: u64,
     body_hash: u128,
     left: usize,
+    /// When this process learned that it counts.
+    since: Instant,
 }
 
 #[derive(Debug, Default)]
@@ -58,6 +62,7 @@ pub(crate) struct Outbox {
     queues: BTreeMap<Destination, Queue>,
     commits: BTreeMap<u64, Unpublished>,
     waiting: usize,
+    metrics: TaskMetrics,
     pub(crate) sending: FuturesUnordered<BoxFuture<'static, Sent>>,
 }
 
@@ -67,6 +72,7 @@ impl Outbox {
         config: Arc<Config>,
         task: &str,
         schemas: Arc<BTreeMap<TopicName, Schema>>,
+        metrics: TaskMetrics,
     ) -> Self {
         Self {
             log,
@@ -77,6 +83,7 @@ impl Outbox {
             queues: BTreeMap::new(),
             commits: BTreeMap::new(),
             waiting: 0,
+            metrics,
             sending: FuturesUnordered::new(),
         }
     }
@@ -103,10 +110,11 @@ impl Outbox {
         }
         self.waiting += left;
         if left > 0 {
-            self.commits.insert(first, Unpublished { first, last, body_hash, left });
+            self.commits.insert(first, Unpublished { first, last, body_hash, left, since: Instant::now() });
         }
         for upto in &body.published {
-            self.acknowledge(&(upto.topic.clone(), upto.partition), upto.sequence);
+            // Whoever wrote the commit has published it, and has said so.
+            self.acknowledge(&(upto.topic.clone(), upto.partition), upto.sequence, |_, _| {});
         }
     }
 
@@ -202,7 +210,7 @@ impl Outbox {
                 queue.failed = 0;
                 // What was acknowledged while an append was in flight may go now.
                 let upto = queue.acknowledged;
-                self.acknowledge(&destination, upto);
+                self.acknowledge(&destination, upto, |_, _| {});
             }
         }
     }
@@ -217,7 +225,11 @@ impl Outbox {
                 queue.failed = 0;
                 queue.recorded = false;
                 let last = queue.waiting.get(count.saturating_sub(1)).map_or(0, |(_, output)| output.sequence);
-                self.acknowledge(&sent.destination, last);
+                let before = self.waiting;
+                self.acknowledge(&sent.destination, last, |metrics, commit| {
+                    metrics.published_all(commit.since.elapsed());
+                });
+                self.metrics.published(before - self.waiting, self.waiting);
                 Ok(())
             }
             Err(Error::TooLarge { .. }) if count > 1 => {
@@ -234,7 +246,8 @@ impl Outbox {
         }
     }
 
-    fn acknowledge(&mut self, destination: &Destination, upto: u64) {
+    /// Lets go of what is published, and shows the commits that have nothing left to publish.
+    fn acknowledge(&mut self, destination: &Destination, upto: u64, mut gone: impl FnMut(&TaskMetrics, &Unpublished)) {
         let Some(queue) = self.queues.get_mut(destination) else { return };
         queue.acknowledged = queue.acknowledged.max(upto);
         if queue.in_flight > 0 {
@@ -246,6 +259,7 @@ impl Outbox {
             if let Some(entry) = self.commits.get_mut(&commit) {
                 entry.left -= 1;
                 if entry.left == 0 {
+                    gone(&self.metrics, entry);
                     self.commits.remove(&commit);
                 }
             }

@@ -113,6 +113,7 @@ impl Plan {
         if let Some(newest) = checkpoint.snapshots.last() {
             self.board.snapshot_at(newest.offset);
         }
+        let metrics = self.metrics();
         Ok(Task {
             name: self.name.clone(),
             config: self.config.clone(),
@@ -125,11 +126,12 @@ impl Plan {
                 self.config.clone(),
                 &self.name,
                 self.setting.definition.schemas.clone(),
+                metrics.clone(),
             ),
             changelog,
             identity: OwnerId { instance: self.instance.clone(), life: 0 },
             alone: self.alone,
-            metrics: self.metrics(),
+            metrics,
             store,
             met_damage: Cell::default(),
             progress,
@@ -151,7 +153,8 @@ impl Plan {
     }
 
     fn metrics(&self) -> TaskMetrics {
-        TaskMetrics::new(self.setting.definition.service(), self.setting.partition)
+        let definition = &self.setting.definition;
+        TaskMetrics::new(definition.service(), self.setting.partition, definition.input_topics())
     }
 
     fn snapshots(&self) -> Source {

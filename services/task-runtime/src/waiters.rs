@@ -48,6 +48,11 @@ impl Waiters {
         self.count = 0;
     }
 
+    /// How many wait.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
     /// Whether anyone waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.count == 0

@@ -15,7 +15,7 @@ async fn ask(address: SocketAddr, path: &str) -> String {
 }
 
 #[tokio::test]
-async fn metrics_are_shown_with_fine_buckets_and_the_process_itself() {
+async fn metrics_are_shown_with_the_buckets_of_times_and_counts_and_the_process_itself() {
     let handle = install().unwrap();
     assert!(install().is_err(), "a second recorder is refused");
     let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
@@ -24,10 +24,18 @@ async fn metrics_are_shown_with_fine_buckets_and_the_process_itself() {
     let server = tokio::spawn(serve(listener, handle, shutdown.clone()));
 
     metrics::histogram!("ordermesh_test_seconds").record(0.000_07);
+    for name in COUNTED {
+        metrics::histogram!(name).record(7.0);
+    }
     let response = ask(address, "/metrics").await;
     assert!(response.starts_with("HTTP/1.1 200"), "{response}");
     assert!(response.contains("ordermesh_test_seconds_bucket{le=\"0.00005\"} 0"), "{response}");
     assert!(response.contains("ordermesh_test_seconds_bucket{le=\"0.0001\"} 1"), "{response}");
+    for name in COUNTED {
+        assert!(response.contains(&format!("{name}_bucket{{le=\"5\"}} 0")), "{response}");
+        assert!(response.contains(&format!("{name}_bucket{{le=\"10\"}} 1")), "{response}");
+        assert!(!response.contains(&format!("{name}_bucket{{le=\"0.")), "{response}");
+    }
     assert!(
         response.contains("process_resident_memory_bytes ") && response.contains("process_open_fds "),
         "{response}"

@@ -101,7 +101,7 @@ impl Task {
             Ok(body) => body,
             Err(held) => {
                 running.hold(held, self.config.patience);
-                self.board.took(&running.inputs.taken);
+                self.tell_inputs();
                 self.hold_answers(replies);
                 if sweep_from.is_some() {
                     self.timers.find_next_expiry(&*self.store, now_ms).map_err(TaskError::from_store)?;
@@ -221,7 +221,7 @@ impl Task {
             Activity::Read(entries) => self.follow(entries)?,
         }
         self.board.applied(self.next_offset);
-        self.board.took(&self.running.inputs.taken);
+        self.tell_inputs();
         self.serve_held();
         self.start_check();
         Ok(())

@@ -14,8 +14,8 @@ use crate::TaskError;
 use crate::config::{Backoff, Config};
 use crate::task::Task;
 
-/// Records of some inputs, by the input's index.
-type Brought = Vec<(usize, Vec<StoredRecord>)>;
+/// Records of some inputs, by the input's index, each with where the input ended then.
+type Brought = Vec<(usize, Vec<StoredRecord>, u64)>;
 
 /// What has been read and not yet processed.
 #[derive(Default)]
@@ -26,6 +26,8 @@ pub(super) struct Inputs {
     from: Vec<FetchFrom>,
     /// Offset of the next record that has not been taken from the queue, by input.
     pub(super) taken: Vec<u64>,
+    /// Where the log ended when it was last asked, by input.
+    ends: Vec<u64>,
     lanes: Vec<Lane>,
 }
 
@@ -39,8 +41,9 @@ struct Lane {
 }
 
 impl Inputs {
-    pub(super) fn queue(&mut self, brought: Brought) {
-        for (input, records) in brought {
+    fn queue(&mut self, brought: Brought) {
+        for (input, records, end) in brought {
+            self.ends[input] = end;
             let Some(last) = records.last() else { continue };
             self.from[input].offset = last.offset.next();
             self.queued_bytes += records.iter().map(|stored| stored.record.approximate_size()).sum::<usize>();
@@ -62,6 +65,11 @@ impl Inputs {
             Poll::Pending
         })
         .await
+    }
+
+    /// Records that are known to stand in the log and have not been taken, by input.
+    pub(super) fn lags(&self) -> impl Iterator<Item = u64> {
+        self.ends.iter().zip(&self.taken).map(|(end, taken)| end.saturating_sub(*taken))
     }
 
     /// Takes the next record.
@@ -99,10 +107,22 @@ impl Task {
         let lane = |inputs, interval| Lane { inputs, interval, not_before: None, fetch: None };
         let lanes = [lane(prompt, Duration::ZERO), lane(patient, self.config.patience)];
         let lanes = lanes.into_iter().filter(|lane| !lane.inputs.is_empty()).collect();
-        let taken = from.iter().map(|from| from.offset.0).collect();
-        self.running.inputs = Inputs { from, taken, lanes, ..Inputs::default() };
-        self.board.took(&self.running.inputs.taken);
+        let taken: Vec<u64> = from.iter().map(|from| from.offset.0).collect();
+        self.running.inputs = Inputs { from, ends: taken.clone(), taken, lanes, ..Inputs::default() };
+        self.tell_inputs();
         Ok(())
+    }
+
+    /// Takes what a fetch has brought.
+    pub(super) fn queue(&mut self, brought: Brought) {
+        self.running.inputs.queue(brought);
+        self.metrics.input_lags(self.running.inputs.lags());
+    }
+
+    /// Tells how far the inputs are read, and how far they are not.
+    pub(super) fn tell_inputs(&self) {
+        self.board.took(&self.running.inputs.taken);
+        self.metrics.input_lags(self.running.inputs.lags());
     }
 
     /// Goes back to what the last commit says: a planted bug computes anew from there.
@@ -162,12 +182,12 @@ async fn fetch(
         for Fetched { partition, result } in fetched {
             let Some((input, from)) = inputs.iter().find(|(_, from)| from.partition == partition) else { continue };
             match result {
-                Ok(batch) => brought.push((*input, batch.records)),
+                Ok(batch) => brought.push((*input, batch.records, batch.high_watermark.0)),
                 Err(error) if error.is_retryable() => failed = true,
                 Err(error) => return Err(classed(error, from)),
             }
         }
-        if brought.iter().any(|(_, records)| !records.is_empty()) {
+        if brought.iter().any(|(_, records, _)| !records.is_empty()) {
             return Ok(brought);
         }
         if failed {

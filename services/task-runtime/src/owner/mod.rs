@@ -52,6 +52,8 @@ pub(crate) struct Running {
     sleep: Option<(i64, BoxFuture<'static, ()>)>,
     /// Until the task looks by itself whether it still owns its partition.
     proof: Option<BoxFuture<'static, ()>>,
+    /// Calls and waits, as the metrics say.
+    told_waiting: (usize, usize),
 }
 
 impl Running {
@@ -78,6 +80,8 @@ impl Task {
         inbox: &mut mpsc::Receiver<Request>,
         shutdown: &CancellationToken,
     ) -> Result<(), TaskError> {
+        // A lag is what standbys have.
+        self.metrics.lag(0);
         self.start_inputs().await?;
         self.outbox.send();
         let result = self.work(inbox, shutdown).await;
@@ -92,6 +96,7 @@ impl Task {
         self.running = Running::default();
         self.making = Making::default();
         self.outbox.stop_sending();
+        self.metrics.at_rest();
         result
     }
 
@@ -122,6 +127,7 @@ impl Task {
             self.start_fetch();
             self.start_sleep();
             self.start_proof();
+            self.tell_waiting(inbox.len());
             let (running, making) = (&mut self.running, &mut self.making);
             let room = running.commands.len() < self.config.calls_waiting_max;
             tokio::select! {
@@ -139,7 +145,10 @@ impl Task {
                     running.reads.check = None;
                     self.checked(checked)?;
                 }
-                brought = running.inputs.brought() => running.inputs.queue(brought?),
+                brought = running.inputs.brought() => {
+                    let brought = brought?;
+                    self.queue(brought);
+                }
                 request = inbox.recv(), if room => match request {
                     Some(request) => self.receive(request, inbox),
                     None => return self.drain().await,
@@ -214,6 +223,15 @@ impl Task {
             // While a commit is in flight or the outbox is full, a timer that is due has to wait for that anyway: sleeping
             // until a moment that has passed would be spinning.
             _ => self.running.sleep = None,
+        }
+    }
+
+    /// Tells who waits, when it is others than before.
+    fn tell_waiting(&mut self, in_inbox: usize) {
+        let running = &mut self.running;
+        let waiting = (in_inbox + running.commands.len(), running.waiters.count());
+        if std::mem::replace(&mut running.told_waiting, waiting) != waiting {
+            self.metrics.waiting(waiting.0, waiting.1);
         }
     }
 

@@ -9,6 +9,7 @@ mod disk;
 mod fixture;
 mod holding;
 mod losses;
+mod measures;
 mod meters;
 mod panics;
 mod receiving;

@@ -23,6 +23,11 @@ impl Meters {
         found.0.lock().unwrap().clone()
     }
 
+    /// The last of them; 0 if there has been none.
+    pub(crate) fn last(&self, name: &str) -> f64 {
+        self.values(name).last().copied().unwrap_or(0.0)
+    }
+
     fn series(&self, key: &Key) -> Arc<Series> {
         let labels: Vec<_> = key.labels().map(|label| format!("{}={:?}", label.key(), label.value())).collect();
         let name = format!("{}{{{}}}", key.name(), labels.join(","));
