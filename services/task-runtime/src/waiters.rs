@@ -11,22 +11,35 @@ use crate::view::View;
 pub(crate) struct Waiters {
     by_key: BTreeMap<Vec<u8>, Vec<WaitFn>>,
     count: usize,
-    /// Abandoned waits are swept when the count reaches this, so that a sweep is paid for by the waits since the last.
-    sweep_at: usize,
+    /// Waits that came since abandoned ones were swept, refused ones too: they pay for the next sweep.
+    since_sweep: usize,
+    /// Waits that the last sweep has left.
+    swept_to: usize,
 }
 
 impl Waiters {
-    /// Keeps a wait that is not over; refuses it beyond `limit`.
-    pub(crate) fn add(&mut self, key: Vec<u8>, mut wait: WaitFn, limit: usize, view: &View<'_>, at: Position) {
-        if self.count >= self.sweep_at.max(64) {
+    /// Keeps a wait that is not over.
+    ///
+    /// # Errors
+    /// There are as many as the limit already: the wait, to be refused.
+    pub(crate) fn add(
+        &mut self,
+        key: Vec<u8>,
+        wait: WaitFn,
+        limit: usize,
+        view: &View<'_>,
+        at: Position,
+    ) -> Result<(), WaitFn> {
+        self.since_sweep += 1;
+        if self.since_sweep > (self.swept_to / 2).max(64).min(limit) {
             self.sweep(view, at);
         }
         if self.count >= limit {
-            wait(Sight::Refused(CallError::Overloaded { task: "waits".to_owned() }));
-            return;
+            return Err(wait);
         }
         self.by_key.entry(key).or_default().push(wait);
         self.count += 1;
+        Ok(())
     }
 
     /// Looks again at the waits for this key.
@@ -69,6 +82,6 @@ impl Waiters {
         for key in keys {
             self.changed(&key, view, at);
         }
-        self.sweep_at = self.count * 2;
+        (self.since_sweep, self.swept_to) = (0, self.count);
     }
 }

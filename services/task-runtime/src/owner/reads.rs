@@ -95,7 +95,10 @@ impl Task {
         // What it waits for may be computed already.
         self.running.overdue |= self.running.held.changes(&store_key);
         let (view, at) = (View::of_owner(&*self.store, &self.met_damage), self.position());
-        self.running.waiters.add(store_key, check, self.config.waits_max, &view, at);
+        let kept = self.running.waiters.add(store_key, check, self.config.waits_max, &view, at);
+        if let Err(mut check) = kept {
+            check(Sight::Refused(CallError::Overloaded { task: self.name.to_string() }));
+        }
     }
 
     /// Looks at the end of the changelog, for all calls that have gathered.

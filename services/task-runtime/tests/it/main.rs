@@ -8,6 +8,7 @@ mod damage;
 mod disk;
 mod fixture;
 mod holding;
+mod limits;
 mod losses;
 mod measures;
 mod meters;
