@@ -1,6 +1,6 @@
 //! Single lives of tasks on a log in memory, in simulated time, with a hand on what happens to the log between two steps.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -43,6 +43,8 @@ pub(crate) struct Log {
     hooks: Arc<Mutex<VecDeque<(&'static str, Hook)>>>,
     /// What happens just before the next fetch from a topic.
     fetched: Arc<Mutex<Option<(&'static str, Hook)>>>,
+    /// The last offset that anybody has fetched from, by topic.
+    fetched_from: Arc<Mutex<BTreeMap<String, u64>>>,
     /// What the next who asks for the end of a topic is told.
     end: Arc<Mutex<Option<(&'static str, Offset)>>>,
 }
@@ -65,6 +67,7 @@ impl Log {
             refused: Arc::default(),
             hooks: Arc::default(),
             fetched: Arc::default(),
+            fetched_from: Arc::default(),
             end: Arc::default(),
         };
         for spec in topics(std::slice::from_ref(definition), 1) {
@@ -108,6 +111,11 @@ impl Log {
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
         Err(Error::Unavailable("it was told to be away".to_owned()))
+    }
+
+    /// The last offset of a topic that anybody has fetched from.
+    pub(crate) fn fetched_from(&self, topic: &str) -> Option<u64> {
+        self.fetched_from.lock().unwrap().get(topic).copied()
     }
 
     /// Tells the next who asks for the end of a topic that it is here: as if he had asked earlier.
@@ -371,6 +379,9 @@ impl EventLog for Log {
 
     async fn fetch(&self, from: &[FetchFrom], limits: FetchLimits) -> Result<Vec<Fetched>, Error> {
         self.answer().await?;
+        for from in from {
+            self.fetched_from.lock().unwrap().insert(from.partition.topic.as_str().to_owned(), from.offset.0);
+        }
         let is_from = |topic: &str| from.iter().any(|from| from.partition.topic.as_str() == topic);
         let hook = self.fetched.lock().unwrap().take_if(|(topic, _)| is_from(topic));
         if let Some((_, hook)) = hook {

@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
-use task_runtime::{CallError, Config};
-use tokio::task::LocalSet;
+use task_runtime::{CallError, Committed, Config, Consistency};
+use tokio::task::{JoinHandle, LocalSet, spawn_local};
+use tokio::time::sleep;
 
 use crate::disk::Disk;
-use crate::fixture::{Life, Log, ROWS, begin_with, notebook};
+use crate::fixture::{Life, Log, ROWS, arrives, begin_with, notebook, put, put_command, reading};
 
 async fn limited(config: Config, test: impl AsyncFnOnce(Log, Life)) {
     let run = async {
@@ -21,6 +22,17 @@ async fn limited(config: Config, test: impl AsyncFnOnce(Log, Life)) {
 
 fn is_overloaded<T>(answer: Result<T, CallError>) -> bool {
     matches!(answer, Err(CallError::Overloaded { task }) if task == "notebook/0")
+}
+
+/// Time enough for whatever can go on to have gone on.
+const LONG: Duration = Duration::from_secs(10);
+
+/// Calls without waiting for the answer; the call has come to the task when this returns.
+async fn call(life: &Life, key: &'static str) -> JoinHandle<Result<Committed, CallError>> {
+    let handle = life.handle.clone();
+    let call = spawn_local(async move { handle.execute(put_command(key, None)).await });
+    sleep(Duration::from_millis(1)).await;
+    call
 }
 
 /// Waits a moment for what will not come. `None` if the wait was taken.
@@ -47,6 +59,73 @@ async fn callers_beyond_those_who_may_wait_are_refused_until_some_have_gone() {
             tries += 1;
             assert!(tries < 10, "those who have gone are still counted");
         }
+        life.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_beyond_a_full_inbox_are_refused_and_those_before_it_are_answered() {
+    let config = Config { calls_waiting_max: 2, ..Config::default() };
+    limited(config, async |log, life| {
+        log.refuse(Some("notebook-changelog"));
+        // One in flight, two that the task has taken, two in the inbox.
+        let mut waiting = Vec::new();
+        for key in ["in flight", "b", "c", "d", "e"] {
+            waiting.push(call(&life, key).await);
+        }
+        assert!(is_overloaded(life.put("f", None).await));
+        assert!(is_overloaded(life.handle.read(Consistency::Strong, |_| ()).await));
+        assert!(waiting.iter().all(|call| !call.is_finished()));
+        log.refuse(None);
+        for call in waiting {
+            call.await.unwrap().unwrap();
+        }
+        assert_eq!(life.has("f").await, Ok(false), "nothing has happened of what was refused");
+        life.put("f", None).await.unwrap();
+        life.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_outbox_stops_processing_until_the_log_takes_outputs_again() {
+    let config = Config { outbox_records_max: 2, patience: Duration::ZERO, ..Config::default() };
+    limited(config, async |log, life| {
+        let commits = || reading(&log.memory, "notebook-changelog").0.len();
+        log.refuse(Some("told"));
+        life.put("a", None).await.unwrap();
+        life.put("b", None).await.unwrap();
+        let before = commits();
+        let waiting = call(&life, "c").await;
+        put(&log.memory, "inbox", "record");
+        sleep(LONG).await;
+        assert_eq!((commits(), waiting.is_finished()), (before, false));
+        assert_eq!(life.has("b").await, Ok(true), "reads need no room");
+        assert_eq!(life.has("record").await, Ok(false));
+        log.refuse(None);
+        waiting.await.unwrap().unwrap();
+        arrives(&life, "record").await;
+        life.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_cannot_commit_reads_no_further_ahead_than_it_may() {
+    let (read_ahead_records_max, fetch_bytes_max) = (3, 1);
+    let config = Config { read_ahead_records_max, fetch_bytes_max, patience: Duration::ZERO, ..Config::default() };
+    limited(config, async |log, life| {
+        log.refuse(Some("notebook-changelog"));
+        for value in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+            put(&log.memory, "inbox", value);
+        }
+        sleep(LONG).await;
+        // One record is in the commit that does not land, three are read ahead.
+        assert_eq!(log.fetched_from("inbox"), Some(3));
+        log.refuse(None);
+        arrives(&life, "h").await;
+        assert!(log.fetched_from("inbox") >= Some(7));
         life.stop().await;
     })
     .await;
