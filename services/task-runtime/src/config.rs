@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use event_log::Error;
+
 /// Settings of all tasks of a process.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -99,6 +101,21 @@ impl Config {
     /// The pause behind the n-th failed try in a row, from 1.
     pub(crate) fn pause_after(&self, failed: u32) -> Duration {
         self.retry_pause.saturating_mul(1 << failed.saturating_sub(1).min(16)).min(self.retry_pause_max)
+    }
+}
+
+/// Asks the log until it answers, or refuses for good. An answer may be lost on its way, so that what is asked may be done more than
+/// once.
+pub(crate) async fn answered<T, Asked>(config: &Config, mut ask: impl FnMut() -> Asked) -> Result<T, Error>
+where
+    Asked: Future<Output = Result<T, Error>>,
+{
+    let mut backoff = Backoff::new(config);
+    loop {
+        match ask().await {
+            Err(error) if error.is_retryable() => backoff.pause().await,
+            known => return known,
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::TaskError;
 use crate::changelog::{Chain, Read};
-use crate::config::{Backoff, Config};
+use crate::config::{Backoff, Config, answered};
 
 /// What stands in the log after an append.
 #[derive(Debug)]
@@ -159,26 +159,12 @@ impl Changelog {
 
     /// End of the log, trying until it answers.
     pub(crate) async fn latest(&self) -> Result<Offset, TaskError> {
-        let mut backoff = Backoff::new(&self.config);
-        loop {
-            match self.log.latest(&self.partition).await {
-                Ok(offset) => return Ok(offset),
-                Err(error) if error.is_retryable() => backoff.pause().await,
-                Err(error) => return Err(error.into()),
-            }
-        }
+        Ok(answered(&self.config, || self.log.latest(&self.partition)).await?)
     }
 
     /// Start of the log, trying until it answers.
     pub(crate) async fn earliest(&self) -> Result<Offset, TaskError> {
-        let mut backoff = Backoff::new(&self.config);
-        loop {
-            match self.log.earliest(&self.partition).await {
-                Ok(offset) => return Ok(offset),
-                Err(error) if error.is_retryable() => backoff.pause().await,
-                Err(error) => return Err(error.into()),
-            }
-        }
+        Ok(answered(&self.config, || self.log.earliest(&self.partition)).await?)
     }
 
     pub(crate) fn regressed(&self, expected: u64, found: u64) -> TaskError {

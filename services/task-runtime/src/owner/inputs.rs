@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use tokio::time::Instant;
 
 use crate::TaskError;
-use crate::config::{Backoff, Config};
+use crate::config::{Backoff, Config, answered};
 use crate::task::Task;
 
 /// Records of some inputs, by the input's index, each with where the input ended then.
@@ -88,16 +88,9 @@ impl Task {
         for (topic, _) in &self.setting.definition.inputs {
             let partition = TopicPartition { topic: topic.clone(), partition: self.setting.partition };
             let committed = self.progress.inputs.get(topic.as_str()).and_then(|input| input.position);
-            let mut backoff = Backoff::new(&self.config);
-            let offset = loop {
-                if let Some(position) = committed {
-                    break Offset(position);
-                }
-                match self.log.earliest(&partition).await {
-                    Ok(offset) => break offset,
-                    Err(error) if error.is_retryable() => backoff.pause().await,
-                    Err(error) => return Err(error.into()),
-                }
+            let offset = match committed {
+                Some(position) => Offset(position),
+                None => answered(&self.config, || self.log.earliest(&partition)).await?,
             };
             from.push(FetchFrom { partition, offset });
         }

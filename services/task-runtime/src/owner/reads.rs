@@ -5,7 +5,7 @@ use event_log::{Error, Offset};
 use futures::future::BoxFuture;
 use tokio::time::Instant;
 
-use crate::config::Backoff;
+use crate::config::answered;
 use crate::handle::{Position, ReadFn, Sight, WaitFn};
 use crate::task::Task;
 use crate::view::View;
@@ -119,15 +119,7 @@ impl Task {
         reads.checked_from = self.next_offset;
         reads.checking_since = Some(Instant::now());
         let (log, partition, config) = (self.log.clone(), self.changelog.partition.clone(), self.config.clone());
-        reads.check = Some(Box::pin(async move {
-            let mut backoff = Backoff::new(&config);
-            loop {
-                match log.latest(&partition).await {
-                    Err(error) if error.is_retryable() => backoff.pause().await,
-                    known => return known,
-                }
-            }
-        }));
+        reads.check = Some(Box::pin(async move { answered(&config, || log.latest(&partition)).await }));
     }
 
     pub(super) fn checked(&mut self, latest: Result<Offset, Error>) -> Result<(), TaskError> {

@@ -7,7 +7,7 @@ use event_log::Record;
 
 use crate::TaskError;
 use crate::changelog::encode_claim;
-use crate::config::Backoff;
+use crate::config::answered;
 use crate::owner::Timers;
 use crate::progress::proven_upto;
 use crate::task::Task;
@@ -37,16 +37,12 @@ impl Task {
             return Ok(());
         }
         let entry = encode_claim(incarnation, self.chain.epoch + 1, &self.identity);
-        let mut backoff = Backoff::new(&self.config);
-        let base = loop {
+        // The same claim again is void if the first has landed.
+        let append = || {
             let record = Record { value: Some(entry.clone()), ..Record::default() };
-            match self.changelog.log.append(&self.changelog.partition, vec![record]).await {
-                Ok(base) => break base.0,
-                // The same claim again is void if the first has landed.
-                Err(error) if error.is_retryable() => backoff.pause().await,
-                Err(error) => return Err(error.into()),
-            }
+            self.changelog.log.append(&self.changelog.partition, vec![record])
         };
+        let base = answered(&self.config, append).await?.0;
         if base < self.next_offset {
             return Err(self.changelog.regressed(self.next_offset, base));
         }

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::write::Joiner;
 use super::{Manifest, SnapshotRecord};
 use crate::TaskError;
-use crate::config::{Backoff, Config};
+use crate::config::{Config, answered};
 use crate::progress::Checkpoint;
 
 /// Bytes of one fetch of parts, and parts that wait for the store.
@@ -48,15 +48,9 @@ pub(crate) enum Load {
 
 impl Restorer {
     pub(crate) async fn begin(source: Source) -> Result<Self, TaskError> {
-        let mut backoff = Backoff::new(&source.config);
-        let (earliest, latest) = loop {
-            let (log, partition) = (&source.log, &source.partition);
-            match futures::future::try_join(log.earliest(partition), log.latest(partition)).await {
-                Ok((earliest, latest)) => break (earliest.0, latest.0),
-                Err(error) if error.is_retryable() => backoff.pause().await,
-                Err(error) => return Err(error.into()),
-            }
-        };
+        let (log, partition) = (&source.log, &source.partition);
+        let ends = || futures::future::try_join(log.earliest(partition), log.latest(partition));
+        let (Offset(earliest), Offset(latest)) = answered(&source.config, ends).await?;
         let at = latest.checked_sub(1).filter(|at| *at >= earliest);
         Ok(Self { source, earliest, latest, at, scanned: None, seen: BTreeSet::new() })
     }
@@ -96,20 +90,19 @@ impl Source {
     async fn fetch(&self, from: u64, bytes: usize) -> Result<Vec<(u64, Option<SnapshotRecord>)>, TaskError> {
         let at = [FetchFrom { partition: self.partition.clone(), offset: Offset(from) }];
         let limits = FetchLimits { max_bytes_per_partition: bytes, max_wait: Duration::from_millis(200) };
-        let mut backoff = Backoff::new(&self.config);
-        loop {
-            let fetched = self.log.fetch(&at, limits).await;
-            match fetched.and_then(|mut fetched| fetched.pop().map(|fetched| fetched.result).transpose()) {
-                Ok(batch) => {
-                    let records = batch.map_or_else(Vec::new, |batch| batch.records);
-                    let decode = |value: Option<Bytes>| value.and_then(|value| SnapshotRecord::decode(&value));
-                    return Ok(records.into_iter().map(|r| (r.offset.0, decode(r.record.value))).collect());
-                }
-                // Trimmed meanwhile: a newer snapshot is complete.
-                Err(Error::OffsetOutOfRange { .. }) => return Ok(Vec::new()),
-                Err(error) if error.is_retryable() => backoff.pause().await,
-                Err(error) => return Err(error.into()),
+        let fetch = async || {
+            let mut fetched = self.log.fetch(&at, limits).await?;
+            fetched.pop().map(|fetched| fetched.result).transpose()
+        };
+        match answered(&self.config, fetch).await {
+            Ok(batch) => {
+                let records = batch.map_or_else(Vec::new, |batch| batch.records);
+                let decode = |value: Option<Bytes>| value.and_then(|value| SnapshotRecord::decode(&value));
+                Ok(records.into_iter().map(|r| (r.offset.0, decode(r.record.value))).collect())
             }
+            // Trimmed meanwhile: a newer snapshot is complete.
+            Err(Error::OffsetOutOfRange { .. }) => Ok(Vec::new()),
+            Err(error) => Err(error.into()),
         }
     }
 

@@ -10,7 +10,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::{Announced, Manifest, Part, SnapshotRecord};
-use crate::config::{Backoff, Config};
+use crate::config::{Config, answered};
 use crate::progress::Checkpoint;
 
 /// A snapshot to be made.
@@ -104,15 +104,8 @@ impl Writing {
 
 /// Appends until the log has it. A record that stands there twice is read once.
 async fn append(log: &SharedLog, partition: &TopicPartition, config: &Config, value: Bytes) -> Result<u64, Error> {
-    let mut backoff = Backoff::new(config);
-    loop {
-        let record = Record { value: Some(value.clone()), ..Record::default() };
-        match log.append(partition, vec![record]).await {
-            Ok(base) => return Ok(base.0),
-            Err(error) if error.is_retryable() => backoff.pause().await,
-            Err(error) => return Err(error),
-        }
-    }
+    let append = || log.append(partition, vec![Record { value: Some(value.clone()), ..Record::default() }]);
+    Ok(answered(config, append).await?.0)
 }
 
 impl Cutter {
