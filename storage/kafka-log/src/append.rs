@@ -23,6 +23,9 @@ mod producer;
 use job::{Job, Waiting};
 use producer::Producer;
 
+#[cfg(test)]
+mod tests;
+
 /// Appends that wait for one partition; more wait in front of its queue.
 const QUEUE_MAX: usize = 1_024;
 

@@ -23,6 +23,8 @@ mod append;
 mod config;
 mod error;
 mod log;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod wire;
 
 pub use config::{Config, Mechanism, Sasl, Tls};

@@ -96,6 +96,7 @@ impl Job {
                     return Err(error);
                 }
                 Err(Outcome::NotAppended(why)) => why,
+                Err(Outcome::UnknownThere) => "the broker does not know it".to_owned(),
             };
             if deadline.saturating_duration_since(Instant::now()) <= pause {
                 return Err(Error::Unavailable(format!("{}: {why}", self.partition)));
@@ -108,9 +109,13 @@ impl Job {
     }
 
     async fn try_once(&mut self, load: &Load, deadline: Instant) -> Result<Offset, Outcome> {
-        let base = match self.producer.departures.leave(&self.partition, load, deadline).await {
-            Left::Together(result) => result?,
-            Left::Alone(place) => self.send_alone(load, place, deadline).await?,
+        let result = match self.producer.departures.leave(&self.partition, load, deadline).await {
+            Left::Together(result) => result,
+            Left::Alone(place) => self.send_alone(load, place, deadline).await,
+        };
+        let base = match result {
+            Err(Outcome::UnknownThere) => return Err(self.producer.unknown_there(&self.partition, deadline).await),
+            result => result?,
         };
         self.end.reaches(Offset(base.0 + load.records.len() as u64));
         Ok(base)

@@ -11,6 +11,8 @@ use crate::wire::ResponseError;
 pub(super) enum Outcome {
     /// Nothing was appended and nothing will be; another try may succeed.
     NotAppended(String),
+    /// Nothing was appended: the broker that was asked knows no such partition. It may not have heard of it yet.
+    UnknownThere,
     /// What the caller is told.
     Told(Error),
 }
@@ -35,7 +37,7 @@ pub(super) fn classify(
         ClientError::ServerError { protocol_error, error_message, .. } => {
             let said = error_message.as_deref().unwrap_or("");
             let text = format!("{partition}: {protocol_error:?} {said}");
-            of_protocol_error(*protocol_error, text.trim_end().to_owned(), partition, (size, limit))
+            of_protocol_error(*protocol_error, text.trim_end().to_owned(), (size, limit))
         }
         other => (Outcome::unknown(format!("{partition}: {other}")), false),
     }
@@ -51,7 +53,7 @@ pub(super) fn of_code(
     let text = format!("{partition}: {code:?} {said}").trim_end().to_owned();
     match meaning(code) {
         Meaning::Elsewhere | Meaning::Later => Outcome::NotAppended(text),
-        Meaning::Unknown => Outcome::Told(Error::UnknownTopic(partition.to_string())),
+        Meaning::Unknown => Outcome::UnknownThere,
         Meaning::Unclear => Outcome::unknown(text),
         Meaning::Refused if matches!(code, ResponseError::MessageTooLarge | ResponseError::RecordListTooLarge) => {
             Outcome::Told(Error::TooLarge { size, limit })
@@ -70,12 +72,7 @@ pub(super) fn innermost(error: &ClientError) -> &ClientError {
     }
 }
 
-fn of_protocol_error(
-    code: ProtocolError,
-    text: String,
-    partition: &TopicPartition,
-    (size, limit): (usize, usize),
-) -> (Outcome, bool) {
+fn of_protocol_error(code: ProtocolError, text: String, (size, limit): (usize, usize)) -> (Outcome, bool) {
     use ProtocolError as P;
     match code {
         P::NotLeaderOrFollower
@@ -86,7 +83,7 @@ fn of_protocol_error(
         | P::UnknownLeaderEpoch => (Outcome::NotAppended(text), false),
         P::NotEnoughReplicas | P::ThrottlingQuotaExceeded => (Outcome::NotAppended(text), true),
         P::MessageTooLarge | P::RecordListTooLarge => (Outcome::Told(Error::TooLarge { size, limit }), true),
-        P::UnknownTopicOrPartition => (Outcome::Told(Error::UnknownTopic(partition.to_string())), false),
+        P::UnknownTopicOrPartition => (Outcome::UnknownThere, false),
         P::RequestTimedOut
         | P::NetworkException
         | P::NotEnoughReplicasAfterAppend

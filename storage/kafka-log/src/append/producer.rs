@@ -11,7 +11,7 @@ use rskafka::chrono::DateTime;
 use rskafka::client::partition::{PartitionClient, UnknownTopicHandling};
 use rskafka::client::{Client, ClientBuilder, Credentials, SaslConfig};
 use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::departures::Departures;
 use super::meters::Meters;
@@ -67,7 +67,7 @@ impl Producer {
         let opening = client.partition_client(partition.topic.as_str(), index, UnknownTopicHandling::Error);
         let opened = match timeout(left, opening).await {
             Ok(Ok(opened)) => opened,
-            Ok(Err(error)) => return Err(self.not_opened(&error, partition).await),
+            Ok(Err(error)) => return Err(self.not_opened(&error, partition)),
             Err(_) => {
                 self.suspect().await;
                 return Err(Outcome::NotAppended(format!("no connection within {left:?}")));
@@ -77,13 +77,17 @@ impl Producer {
         Ok(opened)
     }
 
-    async fn not_opened(&self, error: &rskafka::client::error::Error, partition: &TopicPartition) -> Outcome {
+    /// What it means that a broker does not know a partition: it may not have heard of it yet. Unknown it is when all say so
+    /// for a while.
+    pub(super) async fn unknown_there(&self, partition: &TopicPartition, deadline: Instant) -> Outcome {
+        match timeout_at(deadline, Search::new(&self.cluster, partition).leader()).await {
+            Ok(Err(error @ Error::UnknownTopic(_))) => Outcome::Told(error),
+            _ => Outcome::NotAppended("it is not known everywhere yet".to_owned()),
+        }
+    }
+
+    fn not_opened(&self, error: &rskafka::client::error::Error, partition: &TopicPartition) -> Outcome {
         match classify(error, partition, (0, self.config().append_bytes_max)).0 {
-            // A broker may not have heard of it yet: it is unknown when all say so for a while.
-            Outcome::Told(Error::UnknownTopic(_)) => match Search::new(&self.cluster, partition).leader().await {
-                Err(error @ Error::UnknownTopic(_)) => Outcome::Told(error),
-                _ => Outcome::NotAppended(format!("{partition} is not known everywhere yet")),
-            },
             // Nothing of the append was sent, whatever the error.
             Outcome::Told(Error::UnknownOutcome(why)) => Outcome::NotAppended(why),
             other => {
