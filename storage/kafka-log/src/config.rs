@@ -38,7 +38,8 @@ pub struct Config {
     /// is noticed.
     #[serde(with = "humantime_serde")]
     pub poll_wait: Duration,
-    /// Connections that may be open at once, without those of appends that share no request.
+    /// Connections that may be open at once, without those of appends that share no request. Those that lie idle end when
+    /// others are needed.
     pub connections_max: usize,
 }
 

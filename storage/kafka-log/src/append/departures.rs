@@ -2,13 +2,12 @@
 //! only a few are under way at once, and what gathers meanwhile goes together. There is no timer: the busier a broker is,
 //! the more goes into one request.
 //!
-//! What finds nobody to share with goes alone, through rskafka. What goes together goes over the protocol, on connections
-//! of its own: rskafka has no request for several partitions.
+//! What finds nobody to share with goes alone, through rskafka. What goes together goes over the protocol: rskafka has no
+//! request for several partitions.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use event_log::{Error, Offset, Record, TopicPartition};
@@ -17,7 +16,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::meters::Meters;
 use super::outcome::{self, Outcome};
-use crate::wire::cluster::{Cluster, Led, Lent};
+use crate::wire::cluster::{Cluster, Led};
 use crate::wire::{self, chain, produce};
 
 /// Requests to one broker that may be under way at once.
@@ -26,8 +25,6 @@ const UNDER_WAY_MAX: usize = 4;
 const REQUEST_BYTES_MAX: usize = 4 << 20;
 /// Appends that wait for one broker; more wait in front of it.
 const WAITING_MAX: usize = 4_096;
-/// How long a connection may have been idle to be used again: less than brokers keep theirs (10 minutes).
-const IDLE_FOR: Duration = Duration::from_secs(120);
 
 /// How an append left.
 pub(super) enum Left {
@@ -95,7 +92,6 @@ impl Departures {
             address: address.to_owned(),
             cluster: self.cluster.clone(),
             meters: self.meters.clone(),
-            idle: Mutex::default(),
         });
         let places = Arc::new(Semaphore::new(UNDER_WAY_MAX));
         self.cluster.runtime.spawn(Broker { shared, waiting, next: None, places }.run());
@@ -165,7 +161,6 @@ struct Shared {
     address: String,
     cluster: Arc<Cluster>,
     meters: Arc<Meters>,
-    idle: Mutex<Vec<(Lent, Instant)>>,
 }
 
 impl Shared {
@@ -210,7 +205,7 @@ impl Shared {
         batches: &[(TopicPartition, Bytes)],
         senders: &[Waiting],
     ) -> Result<Vec<Option<produce::Answer>>, Outcome> {
-        let mut lent = match self.take_idle() {
+        let mut lent = match self.cluster.take_idle(&self.address) {
             Some(lent) => lent,
             None => self.cluster.lend(&self.address).await.map_err(|error| Outcome::NotAppended(chain(&error)))?,
         };
@@ -218,7 +213,7 @@ impl Shared {
         let within = self.cluster.config.request_timeout;
         match timeout(within, produce::produce(&mut lent.connection, batches, within)).await {
             Ok(Ok(answers)) => {
-                self.idle().push((lent, Instant::now()));
+                self.cluster.give_back(lent);
                 let records = senders.iter().map(|waiting| waiting.load.records.len()).sum();
                 let bytes = senders.iter().map(|waiting| waiting.load.size).sum();
                 self.meters.appended(records, bytes, begun.elapsed());
@@ -228,23 +223,13 @@ impl Shared {
             Ok(Err(error @ wire::Error::Version { .. })) => Err(Outcome::Told(Error::Failed(chain(&error)))),
             Ok(Err(error)) => {
                 // The others that are idle may be as broken, and would make more outcomes unknown.
-                self.idle().clear();
+                self.cluster.forget_idle(&self.address);
                 Err(Outcome::unknown(chain(&error)))
             }
             Err(_) => {
-                self.idle().clear();
+                self.cluster.forget_idle(&self.address);
                 Err(Outcome::unknown(format!("{} has no answer within {within:?}", self.address)))
             }
         }
-    }
-
-    fn take_idle(&self) -> Option<Lent> {
-        let mut idle = self.idle();
-        idle.retain(|(_, since)| since.elapsed() <= IDLE_FOR);
-        idle.pop().map(|(lent, _)| lent)
-    }
-
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<(Lent, Instant)>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

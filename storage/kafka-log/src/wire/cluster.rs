@@ -73,12 +73,11 @@ pub(crate) struct Cluster {
 /// A connection that nobody uses.
 #[derive(Debug)]
 struct Idle {
-    connection: Connection,
-    permit: OwnedSemaphorePermit,
+    lent: Lent,
     since: Instant,
 }
 
-/// A connection that somebody keeps.
+/// A connection that somebody keeps. Dropped it ends; [given back](Cluster::give_back) others may use it.
 #[derive(Debug)]
 pub(crate) struct Lent {
     pub(crate) connection: Connection,
@@ -200,17 +199,20 @@ impl Cluster {
         within: Duration,
     ) -> Result<R::Response, Error> {
         let exchange = async {
-            if let Some((mut connection, permit)) = self.take_idle(broker) {
-                match connection.call(request, versions.clone()).await {
+            if let Some(mut lent) = self.take_idle(broker) {
+                match lent.connection.call(request, versions.clone()).await {
                     Err(Error::Io { .. }) => self.forget_idle(broker),
-                    result => return self.give_back(connection, permit, result),
+                    result => {
+                        self.give_back(lent);
+                        return result;
+                    }
                 }
             }
-            let permit = self.permits.clone().try_acquire_owned();
-            let permit = permit.map_err(|_| Error::Exhausted(self.config.connections_max))?;
-            let mut connection = self.open(broker).await?;
-            let result = connection.call(request, versions).await;
-            self.give_back(connection, permit, result)
+            let permit = self.permit()?;
+            let mut lent = Lent { connection: self.open(broker).await?, _permit: permit };
+            let result = lent.connection.call(request, versions).await;
+            self.give_back(lent);
+            result
         };
         let answer = timeout(within, exchange).await;
         answer.unwrap_or_else(|_| {
@@ -220,13 +222,32 @@ impl Cluster {
         })
     }
 
-    /// A connection for somebody who keeps it.
+    /// A new connection for somebody who keeps it.
     pub(crate) async fn lend(&self, broker: &str) -> Result<Lent, Error> {
-        let permit = self.permits.clone().try_acquire_owned();
-        let _permit = permit.map_err(|_| Error::Exhausted(self.config.connections_max))?;
+        let permit = self.permit()?;
         let connection = timeout(self.config.connect_timeout, self.open(broker)).await;
         let late = || Error::Timeout { broker: broker.to_owned(), after: self.config.connect_timeout };
-        Ok(Lent { connection: connection.unwrap_or_else(|_| Err(late()))?, _permit })
+        Ok(Lent { connection: connection.unwrap_or_else(|_| Err(late()))?, _permit: permit })
+    }
+
+    /// The right to one more connection. As long as some lie idle there is one: they end for it.
+    fn permit(&self) -> Result<OwnedSemaphorePermit, Error> {
+        loop {
+            if let Ok(permit) = self.permits.clone().try_acquire_owned() {
+                return Ok(permit);
+            }
+            if !self.end_idlest() {
+                return Err(Error::Exhausted(self.config.connections_max));
+            }
+        }
+    }
+
+    /// Ends the connection that has lain idle for longest, if any does.
+    fn end_idlest(&self) -> bool {
+        let mut idle = self.idle();
+        // Each list is in the order in which they came to lie idle.
+        let idlest = idle.values_mut().filter(|list| !list.is_empty()).min_by_key(|list| list[0].since);
+        idlest.map(|list| list.remove(0)).is_some()
     }
 
     async fn open(&self, broker: &str) -> Result<Connection, Error> {
@@ -236,36 +257,34 @@ impl Cluster {
         opening.await.unwrap_or_else(|_| Err(ended()))
     }
 
-    fn take_idle(&self, broker: &str) -> Option<(Connection, OwnedSemaphorePermit)> {
+    /// One that lies idle.
+    pub(crate) fn take_idle(&self, broker: &str) -> Option<Lent> {
         let mut idle = self.idle();
         let connections = idle.get_mut(broker)?;
         // The one that was used last: what is not needed at the bottom grows old.
-        let Idle { connection, permit, since } = connections.pop()?;
+        let Idle { lent, since } = connections.pop()?;
         if since.elapsed() > IDLE_FOR {
             connections.clear();
             return None;
         }
-        Some((connection, permit))
+        Some(lent)
     }
 
-    fn give_back<T>(
-        &self,
-        connection: Connection,
-        permit: OwnedSemaphorePermit,
-        result: Result<T, Error>,
-    ) -> Result<T, Error> {
-        if connection.is_usable() {
-            let mut idle = self.idle();
-            let connections = idle.entry(connection.broker().to_owned()).or_default();
-            connections.retain(|idle| idle.since.elapsed() <= IDLE_FOR);
-            if connections.len() < IDLE_MAX {
-                connections.push(Idle { connection, permit, since: Instant::now() });
-            }
+    /// Takes back a connection that was lent. One that is of no use ends.
+    pub(crate) fn give_back(&self, lent: Lent) {
+        if !lent.connection.is_usable() {
+            return;
         }
-        result
+        let mut idle = self.idle();
+        let connections = idle.entry(lent.connection.broker().to_owned()).or_default();
+        connections.retain(|idle| idle.since.elapsed() <= IDLE_FOR);
+        if connections.len() < IDLE_MAX {
+            connections.push(Idle { lent, since: Instant::now() });
+        }
     }
 
-    fn forget_idle(&self, broker: &str) {
+    /// Ends those that lie idle: another one to the same broker is broken.
+    pub(crate) fn forget_idle(&self, broker: &str) {
         self.idle().remove(broker);
     }
 
@@ -303,3 +322,6 @@ fn read(answer: MetadataResponse) -> Metadata {
 }
 
 const PARTITIONS_MAX: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests;
