@@ -2,7 +2,9 @@
 //!
 //! Only the last segment is scanned, behind what its `.idx` file vouches for. An append that was cut off by a crash leaves
 //! a torn end, which is cut away: nobody was told that it happened. Whole batches *behind* a damaged one mean that
-//! acknowledged records rotted; then the partition refuses rather than to cut them away.
+//! acknowledged records rotted; then the partition refuses rather than to cut them away. The same holds for a gap between
+//! segments: a power loss may take the end of one that was sealed but not synced, while the file of the next is there already,
+//! because another partition's fsync has made its name durable.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -93,7 +95,7 @@ impl Recovery<'_> {
         let mut active = None;
         for (nth, base) in bases.iter().enumerate() {
             if *base != self.end {
-                return Ok(Outcome::Damaged(format!("the segment from offset {} to {base} is missing", self.end)));
+                return Ok(Outcome::Damaged(self.missing(*base)));
             }
             let later = &bases[nth + 1..];
             let scanned = match Scan::of(self.directory, *base)? {
@@ -101,10 +103,13 @@ impl Recovery<'_> {
                 Err(reason) => return Ok(Outcome::Damaged(reason)),
             };
             self.end = scanned.extent.end;
-            if scanned.torn_bytes > 0 {
+            let ends_early = later.first().is_some_and(|next| *next > self.end);
+            if scanned.torn_bytes > 0 || ends_early {
                 // Only unacknowledged appends may be thrown away, and behind those there can be no whole batch.
                 if self.any_batch(later)? {
-                    return Ok(Outcome::Damaged(scanned.complaint()));
+                    let missing = || self.missing(later.first().copied().unwrap_or(self.end));
+                    let reason = if scanned.torn_bytes > 0 { scanned.complaint() } else { missing() };
+                    return Ok(Outcome::Damaged(reason));
                 }
                 self.cut(&scanned, later)?;
                 active = Some(scanned.into_active());
@@ -142,8 +147,16 @@ impl Recovery<'_> {
         Ok(Outcome::Whole(Found { start, end: self.end.max(start), sealed, active }))
     }
 
+    fn missing(&self, base: u64) -> String {
+        format!("the segment from offset {} to {base} is missing", self.end)
+    }
+
+    /// Whether one of these segments has a whole batch, or had one that was synced.
     fn any_batch(&self, later: &[u64]) -> Result<bool, Error> {
         for base in later {
+            if index::read(&index_path(self.directory, *base)).is_some_and(|(extent, _)| extent.bytes > 0) {
+                return Ok(true);
+            }
             let path = log_path(self.directory, *base);
             let content = std::fs::read(&path).map_err(at("read", &path))?;
             if find_batch(&content.into(), *base).is_some() {
@@ -159,7 +172,8 @@ impl Recovery<'_> {
             partition = %self.partition,
             offset = scanned.extent.end,
             bytes = scanned.torn_bytes,
-            "cut off an append that was not finished"
+            segments = later.len(),
+            "cut off what was not finished"
         );
         for base in later {
             remove_segment(self.directory, *base)?;

@@ -215,3 +215,95 @@ async fn a_missing_segment_stops_its_partition_and_no_other() {
     let log = EmbeddedLog::open(config).unwrap();
     assert_eq!(read(&log, &partition, 0).await.unwrap(), expected(0..20));
 }
+
+/// A log of small segments that a dead process has left, no part of which is vouched for; and the files of its segments.
+async fn small_segments(directory: &Path) -> (Config, TopicPartition, Vec<PathBuf>) {
+    let config = Config { sync: SyncPolicy::Os, segment_bytes: 300, ..Config::new(directory) };
+    let log = EmbeddedLog::open(config.clone()).unwrap();
+    let partition = topic(&log, "events", 1).await;
+    append(&log, &partition, 0..20).await;
+    log.close().await;
+    let files = || fs::read_dir(directory.join("topics/events/0")).unwrap().map(|entry| entry.unwrap().path());
+    let with = |extension: &'static str| files().filter(move |path| path.extension().is_some_and(|it| it == extension));
+    with("idx").for_each(|index| fs::remove_file(index).unwrap());
+    let mut segments: Vec<_> = with("log").collect();
+    segments.sort();
+    assert!(segments.len() > 4);
+    (config, partition, segments)
+}
+
+/// The first offset of a segment.
+fn base(segment: &Path) -> u64 {
+    segment.file_stem().unwrap().to_str().unwrap().parse().unwrap()
+}
+
+/// Where the last batch of a segment begins, or its end if there is none.
+fn last_batch(content: &[u8]) -> usize {
+    let mut at = 0;
+    loop {
+        let length = content.get(at + 8..at + 12).map(|length| u32::from_be_bytes(length.try_into().unwrap()));
+        match length.map(|length| at + 12 + length as usize) {
+            Some(next) if next < content.len() => at = next,
+            _ => return at,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_roll_that_no_fsync_has_covered_is_taken_back() {
+    for left in [0, 40] {
+        let directory = tempfile::tempdir().unwrap();
+        let (config, partition, segments) = small_segments(directory.path()).await;
+        let end = base(&segments[3]) - 1;
+        // The last batch of the third never reached the disk, nor did anything whole behind it: only names.
+        let third = fs::read(&segments[2]).unwrap();
+        fs::write(&segments[2], &third[..last_batch(&third)]).unwrap();
+        for later in &segments[3..] {
+            let content = fs::read(later).unwrap();
+            fs::write(later, &content[..left]).unwrap();
+        }
+        let log = EmbeddedLog::open(config.clone()).unwrap();
+        assert_eq!(log.latest(&partition).await.unwrap(), Offset(end));
+        assert!(segments[3..].iter().all(|later| !later.exists()), "what lies behind a gap would be damage for ever");
+        append(&log, &partition, end..30).await;
+        log.close().await;
+        let log = EmbeddedLog::open(config).unwrap();
+        assert_eq!(read(&log, &partition, 0).await.unwrap(), expected(0..30));
+    }
+}
+
+#[tokio::test]
+async fn a_gap_before_whole_batches_is_refused_and_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let (config, partition, segments) = small_segments(directory.path()).await;
+    let third = fs::read(&segments[2]).unwrap();
+    fs::write(&segments[2], &third[..last_batch(&third)]).unwrap();
+    // One that holds a batch, be it behind an empty one, was written after what is missing was synced.
+    fs::write(&segments[3], []).unwrap();
+    let log = EmbeddedLog::open(config).unwrap();
+    assert_failed(log.latest(&partition).await);
+    assert_failed(log.append(&partition, vec![crate::sample::record(0)]).await);
+    assert!(segments.iter().all(|segment| segment.exists()));
+}
+
+#[tokio::test]
+async fn a_gap_before_what_an_index_vouches_for_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = Config { sync: SyncPolicy::Os, segment_bytes: 300, ..Config::new(directory.path()) };
+    let log = EmbeddedLog::open(config.clone()).unwrap();
+    let partition = topic(&log, "events", 1).await;
+    append(&log, &partition, 0..10).await;
+    log.close().await;
+    let folder = directory.path().join("topics/events/0");
+    let mut segments: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    segments.retain(|path| path.extension().is_some_and(|extension| extension == "log"));
+    segments.sort();
+    let first = fs::read(&segments[0]).unwrap();
+    fs::remove_file(segments[0].with_extension("idx")).unwrap();
+    fs::write(&segments[0], &first[..last_batch(&first)]).unwrap();
+    for later in &segments[1..] {
+        fs::write(later, []).unwrap();
+    }
+    let log = EmbeddedLog::open(config).unwrap();
+    assert_failed(log.latest(&partition).await);
+}
