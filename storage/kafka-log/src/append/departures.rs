@@ -212,7 +212,10 @@ impl Shared {
         let begun = Instant::now();
         let within = self.cluster.config.request_timeout;
         match timeout(within, produce::produce(&mut lent.connection, batches, within)).await {
-            Ok(Ok(answers)) => {
+            Ok(Ok(produce::Produced { answers, throttled })) => {
+                if !throttled.is_zero() {
+                    self.meters.throttled(&self.address, throttled);
+                }
                 self.cluster.give_back(lent);
                 let records = senders.iter().map(|waiting| waiting.load.records.len()).sum();
                 let bytes = senders.iter().map(|waiting| waiting.load.size).sum();

@@ -60,8 +60,16 @@ fn encodable(at: usize, record: &Record) -> kafka_protocol::records::Record {
     }
 }
 
-/// Appends a batch to each of the partitions, which the broker leads. The answers come in the order of the batches;
-/// `None` where the broker says nothing.
+/// What a broker said about a request.
+#[derive(Debug)]
+pub(crate) struct Produced {
+    /// In the order of the batches; `None` where it says nothing.
+    pub(crate) answers: Vec<Option<Answer>>,
+    /// How long it holds this client back, by a quota. Zero mostly.
+    pub(crate) throttled: Duration,
+}
+
+/// Appends a batch to each of the partitions, which the broker leads.
 ///
 /// # Errors
 /// The connection broke or the answer cannot be read: all may be appended, or not.
@@ -69,7 +77,7 @@ pub(crate) async fn produce(
     connection: &mut Connection,
     batches: &[(TopicPartition, Bytes)],
     within: Duration,
-) -> Result<Vec<Option<Answer>>, Error> {
+) -> Result<Produced, Error> {
     let mut topics: IndexMap<&str, Vec<PartitionProduceData>> = IndexMap::new();
     for (partition, batch) in batches {
         let index = i32::try_from(partition.partition).unwrap_or(i32::MAX);
@@ -85,6 +93,7 @@ pub(crate) async fn produce(
         .with_timeout_ms(i32::try_from(within.as_millis()).unwrap_or(i32::MAX))
         .with_topic_data(topics.collect());
     let answer = connection.call(&request, 3..=9).await?;
+    let throttled = Duration::from_millis(u64::try_from(answer.throttle_time_ms).unwrap_or(0));
     let mut answers = HashMap::new();
     for topic in answer.responses {
         for partition in topic.partition_responses {
@@ -102,15 +111,39 @@ pub(crate) async fn produce(
     let mut taken = |partition: &TopicPartition| {
         answers.remove(&(StrBytes::from_string(partition.topic.as_str().to_owned()), partition.partition)).flatten()
     };
-    Ok(batches.iter().map(|(partition, _)| taken(partition)).collect())
+    Ok(Produced { answers: batches.iter().map(|(partition, _)| taken(partition)).collect(), throttled })
 }
 
 #[cfg(test)]
 mod tests {
     use event_log::Header;
 
+    use kafka_protocol::messages::ProduceResponse;
+    use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+
     use super::*;
-    use crate::wire::batches;
+    use crate::Config;
+    use crate::testing::Broker;
+    use crate::wire::{Dial, batches};
+
+    #[tokio::test]
+    async fn an_answer_that_a_quota_has_delayed_counts_and_says_so() {
+        let broker = Broker::start(|asked| async move {
+            asked.answer(|request: ProduceRequest| {
+                let partition = PartitionProduceResponse::default().with_base_offset(7);
+                let topic = TopicProduceResponse::default().with_name(request.topic_data[0].name.clone());
+                let responses = vec![topic.with_partition_responses(vec![partition])];
+                ProduceResponse::default().with_responses(responses).with_throttle_time_ms(30)
+            })
+        })
+        .await;
+        let dial = Dial::new(&Config::new([broker.address()])).unwrap();
+        let mut connection = dial.connect(broker.address()).await.unwrap();
+        let batches = [(TopicPartition::new("t", 0), batch(&[Record::default()]).unwrap())];
+        let produced = produce(&mut connection, &batches, Duration::from_secs(1)).await.unwrap();
+        assert_eq!(produced.answers, [Some(Ok(Offset(7)))]);
+        assert_eq!(produced.throttled, Duration::from_millis(30));
+    }
 
     #[test]
     fn any_number_of_records_is_one_batch_that_reads_back_as_it_was() {
