@@ -28,6 +28,8 @@ pub(crate) struct Metadata {
     pub(crate) controller: Option<i32>,
     /// Leader of each partition of each topic, where there is one. Without the brokers' own topics.
     pub(crate) topics: HashMap<TopicName, Vec<Option<i32>>>,
+    /// Replicas of each of these topics, of the partition that has the fewest.
+    pub(crate) replicas: HashMap<TopicName, usize>,
 }
 
 /// Where a partition is led.
@@ -304,10 +306,12 @@ fn read(answer: MetadataResponse) -> Metadata {
         brokers: brokers.collect(),
         controller: (answer.controller_id.0 >= 0).then_some(answer.controller_id.0),
         topics: HashMap::with_capacity(answer.topics.len()),
+        replicas: HashMap::with_capacity(answer.topics.len()),
     };
     for topic in answer.topics {
         let Some(name) = topic.name.filter(|_| !topic.is_internal && topic.error_code == 0) else { continue };
         let mut leaders = Vec::with_capacity(topic.partitions.len());
+        let replicas = topic.partitions.iter().map(|partition| partition.replica_nodes.len()).min();
         for partition in topic.partitions {
             let Ok(index) = usize::try_from(partition.partition_index) else { continue };
             // Partitions are numbered densely: a number above all counts is not believed.
@@ -316,7 +320,9 @@ fn read(answer: MetadataResponse) -> Metadata {
                 leaders[index] = (partition.leader_id.0 >= 0).then_some(partition.leader_id.0);
             }
         }
-        metadata.topics.insert(TopicName::new(name.0.as_str()), leaders);
+        let name = TopicName::new(name.0.as_str());
+        metadata.replicas.insert(name.clone(), replicas.unwrap_or(0));
+        metadata.topics.insert(name, leaders);
     }
     metadata
 }

@@ -19,7 +19,7 @@ use crate::error::{Meaning, meaning};
 
 mod properties;
 
-use properties::Properties;
+use properties::{Properties, Replicas};
 
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(30);
 /// Number of a topic among the kinds of things that have settings.
@@ -44,7 +44,9 @@ pub(crate) async fn ensure(cluster: &Cluster, spec: &TopicSpec) -> Result<(), Er
             match properties(cluster, &metadata, std::slice::from_ref(&spec.name)).await {
                 Ok(mut found) => {
                     let found = found.remove(&spec.name).unwrap_or_default();
-                    return found.check(partitions, spec, &cluster.config.brokers[0]);
+                    found.check(partitions, spec, &cluster.config.brokers[0])?;
+                    warn_of_few_replicas(cluster, &metadata, spec, &found);
+                    return Ok(());
                 }
                 Err(Error::UnknownTopic(_)) => {}
                 Err(error) => return Err(error),
@@ -54,6 +56,15 @@ pub(crate) async fn ensure(cluster: &Cluster, spec: &TopicSpec) -> Result<(), Er
             return Err(Error::Unavailable(format!("topic {} does not get a leader for each partition", spec.name)));
         }
         sleep(PAUSE).await;
+    }
+}
+
+/// Says so when less is kept of a topic than is configured: it was created by somebody else, or before.
+fn warn_of_few_replicas(cluster: &Cluster, metadata: &Metadata, spec: &TopicSpec, found: &Properties) {
+    let least = metadata.replicas.get(&spec.name).copied().unwrap_or(usize::MAX);
+    let replicas = Replicas { least, in_sync: found.min_insync_replicas() };
+    if let Some(reason) = replicas.fewer_than(&cluster.config, spec.name.as_str()) {
+        tracing::warn!(topic = %spec.name, reason, "a topic is kept by fewer brokers than is configured");
     }
 }
 

@@ -51,6 +51,24 @@ async fn the_repair_of_a_changelog_with_a_retention_repairs_it() {
 
 #[tokio::test]
 #[ignore = "needs ORDERMESH_TEST_KAFKA_DIR, a Kafka broker (tools/kafka.sh)"]
+async fn the_repair_of_a_topic_with_the_brokers_time_repairs_it() {
+    let _brokers = broker::shared().await;
+    let (log, name) = (broker::log().await, unique("times"));
+    log.ensure_topic(&spec(&name, 1, Cleanup::Never)).await.unwrap();
+    let bootstrap = file("bootstrap");
+    let topic = ["--entity-type", "topics", "--entity-name", &name];
+    let alter = ["tool", "configs", "--bootstrap-server", &bootstrap, "--alter", "--add-config"];
+    control(&[&alter[..], &["message.timestamp.type=LogAppendTime"], &topic].concat());
+    let Err(Error::TopicMismatch { repair, .. }) = log.ensure_topic(&spec(&name, 1, Cleanup::Never)).await else {
+        panic!("a topic that changes the times of events must be refused")
+    };
+    let (_, command) = repair.split_once("kafka-configs.sh ").unwrap();
+    control(&["tool", "configs"].into_iter().chain(command.split(' ')).collect::<Vec<_>>());
+    log.ensure_topic(&spec(&name, 1, Cleanup::Never)).await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "needs ORDERMESH_TEST_KAFKA_DIR, a Kafka broker (tools/kafka.sh)"]
 async fn a_quota_that_would_repeat_appends_is_refused_with_the_command_that_removes_it() {
     let _brokers = broker::shared().await;
     let client = unique("slowed");
