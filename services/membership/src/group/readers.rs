@@ -15,7 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::GroupConfig;
-use super::coordinator;
+use super::coordinator::Finder;
 use super::wire::text;
 
 /// How often offsets are told again that have not changed: brokers forget those that are days old.
@@ -41,7 +41,7 @@ type Offsets = BTreeMap<(String, i32), i64>;
 #[derive(Debug)]
 pub struct Readers {
     config: GroupConfig,
-    dial: Dial,
+    finder: Finder,
     readers: BTreeMap<&'static str, Reader>,
 }
 
@@ -57,7 +57,7 @@ impl Readers {
     /// For the groups beside this one.
     #[must_use]
     pub fn new(config: GroupConfig, dial: Dial) -> Self {
-        Self { config, dial, readers: BTreeMap::new() }
+        Self { finder: Finder::new(dial, &config), config, readers: BTreeMap::new() }
     }
 
     /// Tells what `read` says whenever it has changed, until `shutdown`.
@@ -101,7 +101,7 @@ impl Readers {
         let group = format!("{}.{service}", self.config.group);
         let mut connection = match reader.coordinator.take() {
             Some(connection) => connection,
-            None => coordinator::find(&self.dial, &self.config, &group).await?,
+            None => self.finder.find(&group).await?,
         };
         commit(&mut connection, &group, &news, self.config.request_timeout).await?;
         // Kept only while it does what it should: another one is looked for otherwise.

@@ -19,8 +19,9 @@ use kafka_protocol::protocol::{Request, StrBytes};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::coordinator::Finder;
 use super::wire::text;
-use super::{Group, GroupError, coordinator, leader};
+use super::{Group, GroupError, leader};
 use crate::Member;
 
 /// Pause after a failure; it grows to the second.
@@ -43,6 +44,7 @@ enum Interrupted {
 
 pub(super) struct Session {
     group: Group,
+    finder: Finder,
     member_id: StrBytes,
     reviewed: Instant,
 }
@@ -55,7 +57,8 @@ struct Seat {
 
 impl Session {
     pub(super) fn new(group: Group) -> Self {
-        Self { group, member_id: StrBytes::default(), reviewed: Instant::now() }
+        let finder = Finder::new(group.dial.clone(), &group.config);
+        Self { group, finder, member_id: StrBytes::default(), reviewed: Instant::now() }
     }
 
     pub(super) async fn run(mut self, shutdown: CancellationToken) -> Result<(), GroupError> {
@@ -63,7 +66,7 @@ impl Session {
         loop {
             let mut connection = tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
-                found = coordinator::find(&self.group.dial, &self.group.config, &self.group.config.group) => match found {
+                found = self.finder.find(&self.group.config.group) => match found {
                     Ok(connection) => connection,
                     Err(error) => {
                         tracing::debug!(error = %service_host::Chain(&error), "the coordinator cannot be found");
