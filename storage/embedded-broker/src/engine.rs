@@ -43,7 +43,7 @@ impl Engine {
     /// Opens all topics of the directory, which the caller has locked.
     pub(crate) fn open(config: Config, disk: Arc<dyn Disk>) -> Result<Self, crate::Error> {
         let mut topics = HashMap::new();
-        for (name, spec) in table::read(&config.directory)? {
+        for (name, spec) in table::read(&*disk, &config.directory)? {
             topics.insert(name, Topic::open(&config, spec)?);
         }
         Ok(Self {
@@ -126,7 +126,7 @@ impl Engine {
     /// Removes records. Blocks on the disk.
     pub(crate) fn delete_before(&self, partition: &TopicPartition, offset: u64) -> Result<(), Error> {
         let _changing = self.begin_change()?;
-        self.partition(partition)?.delete_before(offset)
+        self.partition(partition)?.delete_before(self.disk(), offset)
     }
 
     /// The log stays open until the guard is dropped.
@@ -148,7 +148,7 @@ impl Engine {
         table::create_topic_directory(&self.config.directory, &spec.name)?;
         let topic = Topic::open(&self.config, spec.clone())?;
         specs.push(spec.clone());
-        table::write(&self.config.directory, specs.iter())?;
+        table::write(self.disk(), &self.config.directory, specs.iter())?;
         self.topics.write().unwrap_or_else(PoisonError::into_inner).insert(spec.name.clone(), topic);
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Error as IoError};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -12,11 +13,19 @@ use rustix::io::Errno;
 use crate::disk::{Direct, Disk};
 use crate::{Config, EmbeddedLog, SyncPolicy};
 
+mod files;
+
 /// What goes wrong next.
 #[derive(Debug, Default, Clone)]
 struct Plan {
     /// The next write stops after this many bytes with this error.
     write: Option<(usize, Errno)>,
+    /// The next read fails.
+    read: Option<Errno>,
+    /// The next file is not created.
+    create: Option<Errno>,
+    /// Files whose names end like this are not replaced.
+    replace: Option<(&'static str, Errno)>,
     /// Every cut fails.
     cut: Option<Errno>,
     /// The next fsync fails.
@@ -49,7 +58,43 @@ impl Faulty {
     }
 }
 
+impl Faulty {
+    fn refuses(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        let refused = self.plan.lock().unwrap().replace;
+        let Some((_, errno)) = refused.filter(|(name, _)| path.to_str().unwrap().ends_with(name)) else {
+            return Ok(());
+        };
+        // What a full disk leaves of it.
+        std::fs::write(path.with_extension("tmp"), &content[..content.len() / 2])?;
+        Err(errno.into())
+    }
+}
+
 impl Disk for Faulty {
+    fn read(&self, file: &File, bytes: &mut [u8], position: u64) -> io::Result<()> {
+        match self.plan.lock().unwrap().read.take() {
+            Some(errno) => Err(errno.into()),
+            None => Direct.read(file, bytes, position),
+        }
+    }
+
+    fn create(&self, path: &Path) -> io::Result<()> {
+        match self.plan.lock().unwrap().create.take() {
+            Some(errno) => Err(errno.into()),
+            None => Direct.create(path),
+        }
+    }
+
+    fn replace_durably(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        self.refuses(path, content)?;
+        Direct.replace_durably(path, content)
+    }
+
+    fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        self.refuses(path, content)?;
+        Direct.replace(path, content)
+    }
+
     fn write(&self, file: &File, bytes: &[u8], position: u64) -> io::Result<()> {
         if let Some((written, errno)) = self.plan.lock().unwrap().write.take() {
             file.write_all_at(&bytes[..written.min(bytes.len())], position)?;
@@ -89,9 +134,19 @@ struct Bench {
 
 impl Bench {
     async fn new(sync: SyncPolicy) -> Self {
+        Self::with(sync, |_| {}).await
+    }
+
+    /// One with small segments, every read of which goes to the disk.
+    async fn small(sync: SyncPolicy) -> Self {
+        Self::with(sync, |config| (config.segment_bytes, config.tail_cache_bytes) = (1_500, 0)).await
+    }
+
+    async fn with(sync: SyncPolicy, change: impl FnOnce(&mut Config)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let disk = Arc::new(Faulty::default());
-        let config = Config { sync, ..Config::new(directory.path()) };
+        let mut config = Config { sync, ..Config::new(directory.path()) };
+        change(&mut config);
         let log = EmbeddedLog::open_on(config.clone(), disk.clone()).unwrap();
         let spec = TopicSpec { name: "events".into(), partitions: 2, cleanup: Cleanup::Never };
         log.ensure_topic(&spec).await.unwrap();

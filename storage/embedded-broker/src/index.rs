@@ -5,6 +5,8 @@
 
 use std::path::Path;
 
+use crate::disk::Disk;
+
 /// A new entry is made when this many bytes lie behind the last one.
 const INTERVAL_BYTES: u64 = 16 << 10;
 const MAGIC: &[u8; 8] = b"OMINDEX1";
@@ -46,7 +48,7 @@ pub(crate) struct Extent {
 }
 
 /// Writes the `.idx` file of a segment.
-pub(crate) fn write(path: &Path, extent: &Extent, index: &Index) -> std::io::Result<()> {
+pub(crate) fn write(disk: &dyn Disk, path: &Path, extent: &Extent, index: &Index) -> std::io::Result<()> {
     let mut content = Vec::with_capacity(FIXED_BYTES + index.entries.len() * 16 + 4);
     content.extend_from_slice(MAGIC);
     for number in
@@ -60,7 +62,7 @@ pub(crate) fn write(path: &Path, extent: &Extent, index: &Index) -> std::io::Res
     }
     let checksum = crc32c::crc32c(&content);
     content.extend_from_slice(&checksum.to_le_bytes());
-    crate::disk::replace(path, &content)
+    disk.replace(path, &content)
 }
 
 /// Reads an `.idx` file; `None` if there is no sound one.
@@ -115,7 +117,7 @@ mod tests {
         let path = directory.path().join("a.idx");
         assert_eq!(read(&path), None);
         let (extent, index) = sample();
-        write(&path, &extent, &index).unwrap();
+        write(&crate::disk::Direct, &path, &extent, &index).unwrap();
         assert_eq!(read(&path), Some((extent, index)));
         let content = std::fs::read(&path).unwrap();
         for at in 0..content.len() {

@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 pub(crate) use self::read::Found;
 use crate::SyncPolicy;
 use crate::batch::Encoded;
+use crate::disk::Disk;
 use crate::engine::Engine;
 use crate::error::refused;
 use crate::files::Holder;
@@ -214,7 +215,7 @@ impl Partition {
             state.seal(&self.directory).map_err(refuse)?;
         }
         if state.active.is_none() {
-            self.begin_segment(state).map_err(refuse)?;
+            self.begin_segment(state, engine.disk()).map_err(refuse)?;
         }
         let batch = batch.at(state.end);
         let active = state.active.as_mut().expect("there is one by now");
@@ -236,13 +237,13 @@ impl Partition {
     }
 
     /// Creates the file of the segment that begins at the end of the log.
-    fn begin_segment(&self, state: &mut State) -> std::io::Result<()> {
+    fn begin_segment(&self, state: &mut State, disk: &dyn Disk) -> std::io::Result<()> {
         if !self.directory.exists() {
             std::fs::create_dir_all(&self.directory)?;
             state.unsynced.directories.extend(self.directory.parent().map(Path::to_owned));
         }
         let path = log_path(&self.directory, state.end);
-        File::options().write(true).create(true).truncate(true).open(path)?;
+        disk.create(&path)?;
         state.unsynced.directories.push(self.directory.clone());
         state.active = Some(Active::new(state.end));
         Ok(())

@@ -3,7 +3,6 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 
 use crate::batch::{Batch, Damage, HEADER_BYTES, Header};
+use crate::disk::Disk;
 use crate::index::{self, Extent, Index};
 
 /// Path of the segment that begins at `base`.
@@ -189,13 +189,19 @@ impl Stretch {
 
     /// Reads and checks the batches from the one that holds `offset`, up to offset `limit`, until they have `bytes_max`
     /// bytes; at least one, if there is one.
-    pub(crate) fn read(mut self, offset: u64, limit: u64, bytes_max: usize) -> Result<Vec<Batch>, ReadError> {
+    pub(crate) fn read(
+        mut self,
+        disk: &dyn Disk,
+        offset: u64,
+        limit: u64,
+        bytes_max: usize,
+    ) -> Result<Vec<Batch>, ReadError> {
         let mut found = Vec::new();
         let mut left = bytes_max;
         let mut chunk = Bytes::new();
         while self.position < self.bytes {
             if chunk.len() < HEADER_BYTES {
-                chunk = self.load(CHUNK_BYTES)?;
+                chunk = self.load(disk, CHUNK_BYTES)?;
             }
             let header = Header::read(&chunk).map_err(|damage| self.damaged(damage))?;
             if header.base != self.expected {
@@ -208,7 +214,7 @@ impl Stretch {
             }
             if wanted {
                 if chunk.len() < header.length {
-                    chunk = self.load((header.length as u64).max(CHUNK_BYTES))?;
+                    chunk = self.load(disk, (header.length as u64).max(CHUNK_BYTES))?;
                 }
                 found.push(Batch::check(&chunk).map_err(|damage| self.damaged(damage))?);
                 left = left.saturating_sub(header.length);
@@ -220,11 +226,10 @@ impl Stretch {
     }
 
     /// The next `length` bytes, or fewer at the end.
-    fn load(&self, length: u64) -> Result<Bytes, ReadError> {
+    fn load(&self, disk: &dyn Disk, length: u64) -> Result<Bytes, ReadError> {
         let length = usize::try_from(length.min(self.bytes - self.position)).expect("a segment fits into memory");
         let mut chunk = vec![0; length];
-        self.file
-            .read_exact_at(&mut chunk, self.position)
+        disk.read(&self.file, &mut chunk, self.position)
             .map_err(|source| ReadError::Io { position: self.position, source })?;
         Ok(chunk.into())
     }

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::Path;
 
+use crate::disk::Disk;
+
 const FILE: &str = "start-offset";
 
 /// Reads the start; 0 if nothing was ever removed. The error says why the file cannot be used.
@@ -16,9 +18,9 @@ pub(crate) fn read(directory: &Path) -> Result<u64, String> {
 }
 
 /// Keeps the start: whole or not at all, and durably.
-pub(crate) fn write(directory: &Path, start: u64) -> io::Result<()> {
+pub(crate) fn write(disk: &dyn Disk, directory: &Path, start: u64) -> io::Result<()> {
     std::fs::create_dir_all(directory)?;
-    crate::disk::replace_durably(&directory.join(FILE), format!("{start} {:08x}\n", checksum(start)).as_bytes())
+    disk.replace_durably(&directory.join(FILE), format!("{start} {:08x}\n", checksum(start)).as_bytes())
 }
 
 fn parse(text: &str) -> Option<u64> {

@@ -9,6 +9,7 @@ use event_log::{Cleanup, TopicName, TopicSpec};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::disk::Disk;
 use crate::error::at;
 
 /// Format of the data directory that this version writes, and the newest that it reads.
@@ -105,11 +106,11 @@ pub(crate) fn create_topic_directory(directory: &Path, topic: &TopicName) -> Res
 }
 
 /// Reads the table; empty in a new directory.
-pub(crate) fn read(directory: &Path) -> Result<BTreeMap<TopicName, TopicSpec>, Error> {
+pub(crate) fn read(disk: &dyn Disk, directory: &Path) -> Result<BTreeMap<TopicName, TopicSpec>, Error> {
     let path = directory.join(TABLE_FILE);
     let content = match std::fs::read(&path) {
         Ok(content) => content,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return absent(directory, path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return absent(disk, directory, path),
         Err(error) => return Err(at("read", path)(error)),
     };
     let damaged = |reason: String| Error::Damaged { file: path.clone(), reason };
@@ -136,19 +137,23 @@ pub(crate) fn read(directory: &Path) -> Result<BTreeMap<TopicName, TopicSpec>, E
 }
 
 /// Without a table the directory must be new: topics without it would be taken for absent, and their offsets begin again.
-fn absent(directory: &Path, table: PathBuf) -> Result<BTreeMap<TopicName, TopicSpec>, Error> {
+fn absent(disk: &dyn Disk, directory: &Path, table: PathBuf) -> Result<BTreeMap<TopicName, TopicSpec>, Error> {
     let topics = directory.join(TOPICS);
     let used = std::fs::read_dir(&topics).is_ok_and(|mut entries| entries.next().is_some());
     if used {
         let reason = format!("it is absent, but {} is not empty", topics.display());
         return Err(Error::Damaged { file: table, reason });
     }
-    write(directory, [].into_iter())?;
+    write(disk, directory, [].into_iter())?;
     Ok(BTreeMap::new())
 }
 
 /// Replaces the table.
-pub(crate) fn write<'a>(directory: &Path, topics: impl Iterator<Item = &'a TopicSpec>) -> Result<(), Error> {
+pub(crate) fn write<'a>(
+    disk: &dyn Disk,
+    directory: &Path,
+    topics: impl Iterator<Item = &'a TopicSpec>,
+) -> Result<(), Error> {
     let topics = topics.map(|spec| Entry {
         name: spec.name.to_string(),
         partitions: spec.partitions,
@@ -161,5 +166,5 @@ pub(crate) fn write<'a>(directory: &Path, topics: impl Iterator<Item = &'a Topic
     let table = Table { format: FORMAT, topics: topics.collect() };
     let content = serde_json::to_vec_pretty(&table).expect("names and numbers can always be written as JSON");
     let path = directory.join(TABLE_FILE);
-    crate::disk::replace_durably(&path, &content).map_err(at("write", path))
+    disk.replace_durably(&path, &content).map_err(at("write", path))
 }

@@ -122,7 +122,7 @@ impl Partition {
             tracing::warn!(partition = %self.id, %error, "cannot write the index of a segment");
         }
         if let Cleanup::AfterMs(age_ms) = self.cleanup
-            && let Err(error) = self.expire(engine.config().clock.now_ms(), age_ms)
+            && let Err(error) = self.expire(engine.disk(), engine.config().clock.now_ms(), age_ms)
         {
             tracing::warn!(partition = %self.id, %error, "cannot remove old records");
         }
@@ -141,13 +141,13 @@ impl Partition {
             let (reading, _) = sealed.reading().map_err(refuse)?;
             self.synced(engine, engine.disk().sync(&reading.file))?;
             let path = index_path(&self.directory, sealed.extent.base);
-            index::write(&path, &sealed.extent, &reading.index).map_err(refuse)?;
+            index::write(engine.disk(), &path, &sealed.extent, &reading.index).map_err(refuse)?;
             sealed.unfinished.store(false, Ordering::Relaxed);
             engine.files().opened(Holder::Sealed(Arc::downgrade(&sealed)));
         }
         if let Some(Vouched { file, extent, index, .. }) = active {
             self.synced(engine, engine.disk().sync(&file))?;
-            index::write(&index_path(&self.directory, extent.base), &extent, &index).map_err(refuse)?;
+            index::write(engine.disk(), &index_path(&self.directory, extent.base), &extent, &index).map_err(refuse)?;
             let mut state = self.state();
             if let Some(active) = &mut state.active
                 && active.extent.base == extent.base
@@ -193,17 +193,17 @@ impl Partition {
     }
 
     /// Removes the sealed segments whose newest record is older than `age_ms`, up to the first that is not.
-    fn expire(&self, now_ms: i64, age_ms: u64) -> Result<(), Error> {
+    fn expire(&self, disk: &dyn Disk, now_ms: i64, age_ms: u64) -> Result<(), Error> {
         let oldest = now_ms.saturating_sub_unsigned(age_ms);
         let state = self.state();
         let expired = state.sealed.iter().take_while(|sealed| sealed.extent.max_timestamp < oldest);
         let upto = expired.last().map_or(0, |sealed| sealed.extent.end).min(self.high_watermark());
         drop(state);
-        self.delete_before(upto)
+        self.delete_before(disk, upto)
     }
 
     /// Removes all records below `offset`: first for readers and for good, then from the disk, by whole segments.
-    pub(crate) fn delete_before(&self, offset: u64) -> Result<(), Error> {
+    pub(crate) fn delete_before(&self, disk: &dyn Disk, offset: u64) -> Result<(), Error> {
         self.check_sound()?;
         let _one_at_a_time = self.trimming.lock().expect("no holder of this lock panics");
         if offset <= self.start() {
@@ -212,7 +212,7 @@ impl Partition {
         if offset > self.high_watermark() {
             return Err(self.out_of_range(offset));
         }
-        start::write(&self.directory, offset)
+        start::write(disk, &self.directory, offset)
             .map_err(|source| refused(&format!("cannot remove records of {}", self.id), &source))?;
         for base in self.forget_below(offset) {
             if let Err(error) = remove_segment(&self.directory, base) {

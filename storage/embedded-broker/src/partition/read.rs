@@ -103,7 +103,7 @@ impl DiskRead {
                 Err(source) => return Err(refused(&format!("cannot read {}", partition.id), &source)),
             },
         };
-        let batches = stretch.read(offset, limit, bytes_max).map_err(|error| match &error {
+        let batches = stretch.read(engine.disk(), offset, limit, bytes_max).map_err(|error| match &error {
             ReadError::Io { source, .. } => refused(&format!("cannot read {}", partition.id), source),
             ReadError::Damaged { .. } => {
                 Error::Failed(format!("the segment of {} with offset {offset} is damaged {error}", partition.id))
