@@ -121,3 +121,16 @@ async fn an_append_to_a_topic_that_is_gone_everywhere_says_so() {
     let outcome = log.append(&partition, record()).await;
     assert!(matches!(outcome, Err(Error::UnknownTopic(_))), "{outcome:?}");
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn connections_that_rskafka_makes_wait_for_no_acknowledgement() {
+    let broker = broker(|asked, address| answer(asked, &[("t", 1)], address, 0)).await;
+    let port = broker.address().rsplit_once(':').unwrap().1.parse().unwrap();
+    let log = log(&broker).await;
+    let ours = super::nodelay::of(port).len();
+    log.append(&TopicPartition::new("t", 0), record()).await.unwrap();
+    let all = super::nodelay::of(port);
+    assert!(all.len() > ours, "an append that is alone goes through rskafka");
+    assert!(all.iter().all(|is_set| *is_set), "{all:?}");
+}

@@ -105,3 +105,6 @@ pub(super) fn wanted<'a>(from: impl Iterator<Item = &'a (TopicPartition, Offset)
     }
     topics
 }
+
+#[cfg(test)]
+mod tests;
