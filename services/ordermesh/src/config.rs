@@ -261,9 +261,20 @@ impl From<Sync> for SyncPolicy {
     }
 }
 
+/// Bytes of an append beside the body of its record at the most: framing, headers, the reason of a dead letter.
+const AROUND_A_RECORD_BYTES: usize = 16 * 1024;
+/// Least bytes of an append: schemas go up to 256 KiB at a time, and with much less ordinary events would be too large.
+const APPEND_BYTES_MIN: usize = 320 * 1024;
+
 impl TasksConfig {
-    pub(crate) fn runtime(&self) -> task_runtime::Config {
+    /// The limits of tasks whose log takes no larger append than this.
+    pub(crate) fn runtime(&self, append_bytes_max: usize) -> task_runtime::Config {
+        let limits = task_runtime::Config::default();
+        let record_bytes_max = limits.record_bytes_max.min(append_bytes_max.saturating_sub(AROUND_A_RECORD_BYTES));
         task_runtime::Config {
+            record_bytes_max,
+            batch_bytes_max: limits.batch_bytes_max.min(record_bytes_max),
+            snapshot_part_bytes: limits.snapshot_part_bytes.min(record_bytes_max),
             calls_waiting_max: self.calls_waiting_max,
             waits_max: self.waits_max,
             batch_items_max: self.batch_items_max,
@@ -276,7 +287,7 @@ impl TasksConfig {
             accept_input_loss: self.accept_input_loss,
             #[cfg(feature = "simulation")]
             shortcut: self.shortcut,
-            ..task_runtime::Config::default()
+            ..limits
         }
     }
 }
@@ -338,6 +349,7 @@ impl Config {
             usize::try_from(self.tasks.clock_skew_max.as_secs()).unwrap_or(usize::MAX),
             0..=3_600,
         )?;
+        least("kafka.append_bytes_max", self.kafka.append_bytes_max as u64, APPEND_BYTES_MIN as u64)?;
         // The services' own servers take no more than 4 MiB.
         within("limits.message_bytes_max", self.limits.message_bytes_max, 1024..=4 << 20)?;
         within("limits.calls_max", self.limits.calls_max, 1..=10_000_000)?;
@@ -397,6 +409,28 @@ mod tests {
         config.check().unwrap();
         config.gateway.tries_max = 0;
         assert!(config.check().unwrap_err().starts_with("gateway.tries_max"));
+        let mut config = Config::default();
+        config.kafka.append_bytes_max = 64 * 1024;
+        assert_eq!(config.check().unwrap_err(), "kafka.append_bytes_max is 65536; it must be at least 327680");
+    }
+
+    #[test]
+    fn what_tasks_write_fits_into_what_the_log_takes() {
+        let limits = |append_bytes_max| {
+            let mut config = Config::default();
+            config.kafka.append_bytes_max = append_bytes_max;
+            config.check().unwrap();
+            let tasks = config.tasks.runtime(config.kafka.append_bytes_max);
+            (tasks.record_bytes_max, tasks.batch_bytes_max, tasks.snapshot_part_bytes)
+        };
+        let usual = task_runtime::Config::default();
+        let usual = (usual.record_bytes_max, usual.batch_bytes_max, usual.snapshot_part_bytes);
+        assert_eq!(limits(Config::default().kafka.append_bytes_max), usual);
+        assert_eq!(limits(64 << 20), usual);
+        for append_bytes_max in [APPEND_BYTES_MIN, 512 * 1024, 800_000] {
+            let (record, batch, part) = limits(append_bytes_max);
+            assert!(record + AROUND_A_RECORD_BYTES <= append_bytes_max && batch <= record && part <= record);
+        }
     }
 
     #[test]

@@ -142,7 +142,7 @@ impl Instance {
         let sender = notifications::sender::from_config(&config.notifications).map_err(StartError::Mail)?;
 
         let mut start = Start::new(log.clone(), storage, config.mesh.partitions);
-        start.config = config.tasks.runtime();
+        start.config = config.tasks.runtime(config.kafka.append_bytes_max);
         start.clock = Arc::new(clock.clone());
         start.tracer = tracer;
         start.instance = config.mesh.instance.clone();

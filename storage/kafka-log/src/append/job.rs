@@ -67,12 +67,13 @@ impl Job {
             Some(waiting) => waiting,
             None => self.queue.recv().await?,
         };
+        let bytes_max = TOGETHER_BYTES_MAX.min(self.producer.config().append_bytes_max);
         let (mut count, mut size) = (first.records.len(), first.size);
         let mut appends = vec![first];
         while let Ok(waiting) = self.queue.try_recv() {
             count += waiting.records.len();
             size += waiting.size;
-            if count > TOGETHER_RECORDS_MAX || size > TOGETHER_BYTES_MAX {
+            if count > TOGETHER_RECORDS_MAX || size > bytes_max {
                 self.next = Some(waiting);
                 break;
             }
