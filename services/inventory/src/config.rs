@@ -36,10 +36,6 @@ impl Config {
         }
         Ok(())
     }
-
-    pub(crate) fn closed_lines_kept_ms(&self) -> i64 {
-        i64::try_from(self.closed_lines_kept.as_millis()).unwrap_or(i64::MAX)
-    }
 }
 
 #[cfg(test)]

@@ -19,8 +19,6 @@ pub(crate) const STOCK: StoreId = StoreId::new(2, "stock");
 pub(crate) const LINES: StoreId = StoreId::new(3, "lines");
 /// How far the removal of closed lines has come.
 pub(crate) const SWEEP: StoreId = StoreId::new(4, "sweep");
-/// The one key of the sweep.
-pub(crate) const SWEEP_KEY: &[u8] = b"";
 
 /// All of them.
 pub(crate) const ALL: [StoreId; 4] = [PRODUCTS, STOCK, LINES, SWEEP];

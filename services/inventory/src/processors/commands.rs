@@ -5,7 +5,7 @@ use service_host::input::{InputError, decode};
 use service_host::{Problem, reply};
 use task_runtime::{Command, Context, Definition, ProcessError, Reply};
 
-use super::sweep;
+use super::sweep::CLOSED_LINES;
 use crate::domain::{self, Product, Refusal};
 use crate::stores::{PRODUCTS, STOCK};
 use crate::topics;
@@ -33,7 +33,7 @@ fn upsert_product(ctx: &mut Context<'_>, command: &Command) -> Result<Reply, Pro
         Err(refusal) => return Ok(refused(&wire::problem(&refusal, &wanted.product_id, &wanted.etag))),
     };
     if before.is_none() {
-        sweep::ensure(ctx)?;
+        CLOSED_LINES.ensure(ctx)?;
     }
     if before.as_ref() != Some(&after) {
         ctx.put(PRODUCTS, wanted.product_id.as_bytes(), wire::name_row(&after.name));

@@ -2,7 +2,7 @@
 
 use task_runtime::{Context, Definition, Input, ProcessError};
 
-use super::sweep;
+use super::sweep::CLOSED_LINES;
 use crate::stores::{LINES, STOCK, line_key};
 use crate::{domain, topics, wire};
 
@@ -28,7 +28,7 @@ fn process(ctx: &mut Context<'_>, input: &Input<'_>) -> Result<(), ProcessError>
         ctx.put(LINES, &line_key, wire::line_row(&line, ctx.now_ms()));
         // With a product in this task the sweep is on already.
         if stock.is_none() {
-            sweep::ensure(ctx)?;
+            CLOSED_LINES.ensure(ctx)?;
         }
     }
     if let Some(verdict) = decision.verdict {
