@@ -184,12 +184,12 @@ pub struct Decision {
 }
 
 /// Decides what one request does to a product and to the line that it is about. A line of less than one piece touches
-/// nothing: that its quantity is wrong is for another check to say.
+/// nothing: that its quantity is wrong is for another check to say, that there is no such product is for this one.
 #[must_use]
 pub fn settle(stock: Option<&Stock>, line: Option<&Line>, action: Action, quantity: i64) -> Decision {
     match action {
         Action::Reserve if quantity < 1 => {
-            answer(Verdict::Pass(stock.map_or(Fulfilment::FromStock, |stock| stock.fulfilment)))
+            answer(stock.map_or(Verdict::Fail(Fault::ProductNotFound), |stock| Verdict::Pass(stock.fulfilment)))
         }
         Action::Reserve => reserve(stock, line, quantity),
         Action::Release | Action::Ship if quantity < 1 => Decision::default(),

@@ -62,11 +62,11 @@ fn a_product_made_to_order_passes_without_a_reservation() {
 }
 
 #[test]
-fn a_quantity_below_one_touches_nothing() {
+fn a_quantity_below_one_touches_nothing_and_the_product_must_be_known() {
     let product = Some(from_stock(5, 2));
     for quantity in [0, -1, i64::MIN] {
         check((product, None), (Action::Reserve, quantity), (product, None, PASS_STOCK));
-        check((None, None), (Action::Reserve, quantity), (None, None, PASS_STOCK));
+        check((None, None), (Action::Reserve, quantity), (None, None, fail(Fault::ProductNotFound)));
         check((product, None), (Action::Release, quantity), (product, None, None));
         check((product, None), (Action::Ship, quantity), (product, None, None));
     }

@@ -148,7 +148,7 @@ fn a_line_without_a_positive_quantity_leaves_no_trace() {
     let mut warehouse = Warehouse::with(&[("jumper", pb::Fulfilment::FromStock, 10)]);
     assert_eq!(warehouse.ask(("o-1", 0), "jumper", Reserve, -1), pass());
     assert_eq!(warehouse.ask(("o-1", 0), "jumper", Release, -1), None);
-    assert_eq!(warehouse.ask(("o-1", 1), "nothing", Reserve, 0), pass());
+    assert_eq!(warehouse.ask(("o-1", 1), "nothing", Reserve, 0), fail("PRODUCT_NOT_FOUND"));
     assert_eq!(warehouse.driver.view().scan(LINES, b"", None, 10).unwrap(), []);
 }
 
