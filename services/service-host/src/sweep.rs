@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use task_runtime::{Context, Definition, ProcessError, StoreId, Timer};
 
+use crate::Chain;
 use crate::input::InputError;
 
 /// Rows of a page: so few that a page is a small part of a commit.
@@ -56,9 +57,14 @@ impl Sweep {
         let after = ctx.get(self.cursor, KEY)?.unwrap_or_default();
         let mut rows = ctx.scan_after(self.rows, &after, PAGE_ROWS)?;
         for (key, row) in &rows {
-            // A row that cannot be read stays: nobody knows what it holds.
-            if (self.closed_ms)(row)?.is_some_and(|closed_ms| closed_ms.saturating_add(kept_ms) <= timer.due_ms) {
-                ctx.delete(self.rows, key);
+            match (self.closed_ms)(row) {
+                Ok(Some(closed_ms)) if closed_ms.saturating_add(kept_ms) <= timer.due_ms => ctx.delete(self.rows, key),
+                Ok(_) => {}
+                // It stays, for nobody knows what it holds, and must not hold up the others.
+                Err(error) => {
+                    let (key, error) = (key.escape_ascii(), Chain(&error));
+                    tracing::error!(sweep = self.timer, %key, %error, "left a row that cannot be read");
+                }
             }
         }
         let is_last_page = rows.len() < PAGE_ROWS;

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use prost::Message;
 use proto::inventory::v1 as pb;
 use proto::inventory::v1::product_event::Event;
 use proto::orders::v1::{StockAction, StockRequest};
 use proto::validation::v1::{Check, Outcome, Verdict};
 use service_host::{Problem, reply};
-use task_runtime::CallError;
+use task_runtime::{CallError, Command, Context, Reply};
 use testkit::Driver;
 
 use super::commands::{ADD_STOCK, SET_STOCK, UPSERT_PRODUCT};
@@ -179,6 +180,27 @@ fn the_sweep_removes_closed_lines_of_many_pages_and_leaves_the_open_ones() {
     warehouse.driver.advance_to(2 * DAY_MS);
     assert_eq!(warehouse.driver.view().scan(LINES, b"", None, 1_000).unwrap().len(), 100);
     assert_eq!(warehouse.stock("jumper"), (10_000, 100));
+}
+
+#[test]
+fn a_line_that_cannot_be_read_stays_and_does_not_end_the_sweep() {
+    let plant = |ctx: &mut Context<'_>, command: &Command| {
+        ctx.put(LINES, &command.key, command.payload.clone());
+        Ok(Reply(Bytes::new()))
+    };
+    let mut warehouse =
+        Warehouse { driver: Driver::new(crate::definition(&Config::default()).command("plant", plant)) };
+    let unreadable = line_key("o-2", 0, "ghost");
+    warehouse.driver.command("plant", &unreadable, None, &b"\xff\xff"[..], "").unwrap();
+    for order_id in ["o-1", "o-3"] {
+        assert_eq!(warehouse.ask((order_id, 0), "ghost", StockAction::Release, 2), None);
+    }
+    warehouse.driver.advance_to(2 * DAY_MS);
+    let left = warehouse.driver.view().scan(LINES, b"", None, 10).unwrap();
+    assert_eq!(left.into_iter().map(|(key, _)| key).collect::<Vec<_>>(), [unreadable]);
+    assert_eq!(warehouse.ask(("o-4", 0), "ghost", StockAction::Release, 2), None);
+    warehouse.driver.advance_to(4 * DAY_MS);
+    assert_eq!(warehouse.driver.view().scan(LINES, b"", None, 10).unwrap().len(), 1, "the sweep goes on");
 }
 
 #[test]
