@@ -5,6 +5,7 @@
 //! soon as the round is over, whatever happens meanwhile.
 
 use proto::catalog::v1 as pb;
+use service_host::Chain;
 use task_runtime::{Context, Definition, ProcessError, Timer};
 
 use super::authors;
@@ -50,8 +51,11 @@ fn page(ctx: &mut Context<'_>, code: &str, after: &[u8]) -> Result<(), ProcessEr
     let (mut bytes, mut last) = (0, None);
     for (index, (key, row)) in rows.iter().enumerate() {
         let Some((_, book_id)) = parse_shelf_key(key) else { continue };
-        let (placed, _) = wire::placed(row)?;
-        bytes += tell(ctx, (code, author.as_ref()), book_id, &placed)?;
+        match wire::placed(row) {
+            Ok((placed, _)) => bytes += tell(ctx, (code, author.as_ref()), book_id, &placed)?,
+            // The author's other cards, and the command that changed the author, do not wait for somebody to see to it.
+            Err(error) => tracing::error!(code, book_id, error = %Chain(&error), "passed over an unreadable card"),
+        }
         last = Some(book_id);
         if bytes >= PAGE_BYTES && index + 1 < rows.len() {
             goes_on = true;

@@ -1,6 +1,7 @@
 //! Takes who the customers are. Orders that waited for theirs are gone through a page at a time, so that a customer with many
 //! of them is a small part of a commit.
 
+use service_host::Chain;
 use task_runtime::{Context, Definition, Input, ProcessError, Timer};
 
 use super::conclude;
@@ -42,7 +43,14 @@ fn catch_up(ctx: &mut Context<'_>, after: &[u8], message_id_domain: &str) -> Res
         let Some((_, order_id)) = parse_join_key(&key).filter(|(owner, _)| *owner == customer_id) else {
             return Ok(());
         };
-        conclude(ctx, (&key, order_id), wire::join_row(&row)?, None, Some(&customer), message_id_domain)?;
+        match wire::join_row(&row) {
+            Ok(row) => conclude(ctx, (&key, order_id), row, None, Some(&customer), message_id_domain)?,
+            // The customer's other orders do not wait for somebody to see to it.
+            Err(error) => {
+                let error = Chain(&error);
+                tracing::error!(customer_id, order_id, %error, "passed over an order whose row cannot be read");
+            }
+        }
         last = Some(key.clone());
     }
     if let Some(last) = last {

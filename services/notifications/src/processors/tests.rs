@@ -1,5 +1,6 @@
 //! The whole definition without a log: what is emitted, what is stored, what is to be sent.
 
+use bytes::Bytes;
 use prost::Message;
 use proto::common::v1::Money;
 use proto::customers::v1 as customers;
@@ -9,11 +10,12 @@ use proto::notifications::v1::mail_event::Event;
 use proto::orders::v1 as orders;
 use proto::orders::v1::OrderState;
 use proto::payments::v1::OrderPaid;
+use task_runtime::{Command, Context, Reply};
 use testkit::{Driver, Emitted};
 
 use super::deliveries::REPORT_DELIVERY;
 use crate::domain::delivery::{Outcome, State};
-use crate::stores::{NOTIFICATIONS, OUTBOX, parse_outbox_key};
+use crate::stores::{JOINS, NOTIFICATIONS, OUTBOX, join_key, parse_outbox_key};
 use crate::{Config, topics, wire};
 
 /// One thing that happens.
@@ -108,6 +110,26 @@ impl Post {
     fn told(&mut self) -> Vec<String> {
         self.driver.emitted().into_iter().map(|record| record.topic).collect()
     }
+}
+
+#[test]
+fn an_order_that_cannot_be_read_does_not_hold_up_the_others_of_its_customer() {
+    let plant = |ctx: &mut Context<'_>, command: &Command| {
+        ctx.put(JOINS, &command.key, command.payload.clone());
+        Ok(Reply(Bytes::new()))
+    };
+    let mut post = Post { driver: Driver::new(crate::definition(&Config::default()).command("plant", plant)) };
+    for order_id in ["o-1", "o-3"] {
+        for step in [Placed, Validated, Paid] {
+            post.step(step, order_id);
+        }
+    }
+    post.driver.command("plant", &join_key("c-1", "o-2"), None, &b"\xff\xff"[..], "").unwrap();
+    post.step(Customer, "o-1");
+    post.driver.advance_to(1_000);
+    let orders: Vec<_> = post.outbox().into_iter().map(|(_, order_id)| order_id).collect();
+    assert_eq!(orders, ["o-1", "o-3"]);
+    assert!(!post.told().iter().any(|topic| topic.ends_with("dead-letters")));
 }
 
 fn eur(minor_units: i64) -> Money {

@@ -2,14 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use proptest::prelude::*;
 use proto::catalog::v1 as pb;
 use proto::catalog::v1::book_card_event::Event;
 
+use task_runtime::{Command, Context, Reply};
+use testkit::Driver;
+
 use super::{ADA, Library, book_id};
 use crate::domain::shelf;
-use crate::stores::{AUTHORS, ROUNDS, SHELVES, parse_shelf_key};
-use crate::{topics, wire};
+use crate::stores::{AUTHORS, ROUNDS, SHELVES, parse_shelf_key, shelf_key};
+use crate::{Config, topics, wire};
 
 /// Author and book to title-bearing card: title, chapters, last name, versions.
 type Cards = BTreeMap<(String, String), (usize, String, String, String)>;
@@ -112,6 +116,25 @@ fn the_cards_of_many_books_are_told_page_by_page() {
     library.advance_to(20_000);
     follow(&mut library, &mut told);
     assert!(told.is_empty());
+}
+
+#[test]
+fn a_card_that_cannot_be_read_holds_up_neither_its_author_nor_the_other_cards() {
+    let plant = |ctx: &mut Context<'_>, command: &Command| {
+        ctx.put(SHELVES, &command.key, command.payload.clone());
+        Ok(Reply(Bytes::new()))
+    };
+    let mut library = Library::new();
+    library.driver = Driver::new(crate::definition(&Config::default()).command("plant", plant));
+    for number in 1..=3 {
+        library.create_book(&book_id(number), "ada").unwrap();
+    }
+    library.deliver();
+    library.driver.command("plant", &shelf_key("ada", &book_id(2)), None, &b"\xff\xff"[..], "").unwrap();
+    library.create_author("ada", ADA, "").unwrap();
+    let mut told = Cards::new();
+    follow(&mut library, &mut told);
+    assert_eq!(told.into_keys().map(|(_, book)| book).collect::<Vec<_>>(), [book_id(1), book_id(3)]);
 }
 
 #[test]
