@@ -2,7 +2,7 @@
 //! restart.
 //!
 //! Always: what is used was read as a whole and without fault. Files that changed and cannot be used leave everything as it
-//! is, and say so.
+//! is, say so once, and are tried again until they can: a fault of the disk must not keep a revoked token alive.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -26,7 +26,15 @@ pub(crate) struct Live<T> {
     current: RwLock<Arc<T>>,
     files: Vec<PathBuf>,
     read: Read<T>,
-    seen: Mutex<Stamp>,
+    looked: Mutex<Looked>,
+}
+
+/// What was found of the files so far.
+struct Looked {
+    /// The files that are in force.
+    seen: Stamp,
+    /// The last fault that was told, and of which files.
+    told: Option<(Stamp, FileError)>,
 }
 
 impl<T> Live<T> {
@@ -36,9 +44,9 @@ impl<T> Live<T> {
         read: impl Fn() -> Result<T, FileError> + Send + Sync + 'static,
     ) -> Result<Self, FileError> {
         // Before they are read: what is written in between is read once more.
-        let seen = Mutex::new(stamp(&files));
+        let looked = Mutex::new(Looked { seen: stamp(&files), told: None });
         let current = RwLock::new(Arc::new(read()?));
-        Ok(Self { current, files, read: Box::new(read), seen })
+        Ok(Self { current, files, read: Box::new(read), looked })
     }
 
     /// What the files say.
@@ -52,20 +60,29 @@ pub trait Renew: Send + Sync + fmt::Debug {
     /// Reads the files again if they were written since. Blocks. Returns whether anything is new.
     ///
     /// # Errors
-    /// The files cannot be used; what they said before stays in force.
+    /// The files cannot be used; what they said before stays in force. The same fault of the same files is told once.
     fn renew(&self) -> Result<bool, FileError>;
 }
 
 impl<T: Send + Sync> Renew for Live<T> {
     fn renew(&self) -> Result<bool, FileError> {
         let now = stamp(&self.files);
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if *seen == now {
+        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        if looked.seen == now {
             return Ok(false);
         }
-        // Also when they cannot be used: that is said once for each time they are written.
-        *seen = now;
-        let renewed = Arc::new((self.read)()?);
+        let renewed = match (self.read)() {
+            Ok(renewed) => Arc::new(renewed),
+            Err(error) => {
+                let fault = Some((now, error.clone()));
+                if looked.told == fault {
+                    return Ok(false);
+                }
+                looked.told = fault;
+                return Err(error);
+            }
+        };
+        *looked = Looked { seen: now, told: None };
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = renewed;
         tracing::info!(files = ?self.files, "files are read again");
         Ok(true)
@@ -109,6 +126,32 @@ fn stamp(files: &[PathBuf]) -> Stamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_could_not_be_read_once_is_read_again_without_being_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("number");
+        std::fs::write(&file, "1").unwrap();
+        let fault = Arc::new(Mutex::new(None::<&str>));
+        let read = {
+            let (file, fault) = (file.clone(), fault.clone());
+            move || match *fault.lock().unwrap() {
+                Some(fault) => Err(FileError::new(&file, fault)),
+                None => std::fs::read_to_string(&file).map_err(|error| FileError::new(&file, error)),
+            }
+        };
+        let live = Live::open(vec![file.clone()], read).unwrap();
+        std::fs::write(&file, "22").unwrap();
+        *fault.lock().unwrap() = Some("input/output error");
+        assert_eq!(live.renew().unwrap_err().reason, "input/output error");
+        assert!(!live.renew().unwrap(), "it is said once");
+        *fault.lock().unwrap() = Some("permission denied");
+        assert_eq!(live.renew().unwrap_err().reason, "permission denied", "another fault is said too");
+        *fault.lock().unwrap() = None;
+        assert!(live.renew().unwrap());
+        assert_eq!(*live.current(), "22");
+        assert!(!live.renew().unwrap());
+    }
 
     #[test]
     fn a_file_that_changes_is_read_again_and_one_that_is_wrong_is_not_used() {
