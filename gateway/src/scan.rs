@@ -102,6 +102,20 @@ pub(crate) fn find<'a>(message: &'a [u8], path: &[u32]) -> Result<Option<&'a [u8
     Ok(found)
 }
 
+/// The message without the fields of a number.
+pub(crate) fn without(message: &[u8], number: u32) -> Result<Vec<u8>, Malformed> {
+    let mut left = Vec::with_capacity(message.len());
+    let mut fields = Fields::new(message);
+    loop {
+        let before = fields.rest();
+        match fields.next().transpose()? {
+            Some((found, _)) if found == number => {}
+            Some(_) => left.extend_from_slice(&before[..before.len() - fields.rest().len()]),
+            None => return Ok(left),
+        }
+    }
+}
+
 /// Appends a varint field.
 pub(crate) fn push_varint(message: &mut Vec<u8>, number: u32, value: u64) {
     varint(message, u64::from(number) << 3);

@@ -25,12 +25,14 @@ use tonic::body::Body;
 use crate::deadline::Deadline;
 use crate::forward::Forward;
 use crate::message::frame;
-use crate::scan::{Fields, Malformed, Value, find, push_bytes, push_varint};
+use crate::scan::{Fields, Malformed, Value, find, push_bytes, push_varint, without};
 use crate::table::{StreamShape, Table};
 use part::{Opening, Part};
 
 /// Longest token that a refusal carries: trailers are small.
 const TOKEN_IN_TRAILERS_MAX: usize = 2_048;
+/// Name of a problem's fact that is a token to go on with.
+const RESUME_TOKEN: &str = "resume_token";
 
 /// A call for a stream of all partitions.
 pub(crate) struct Call {
@@ -58,6 +60,10 @@ pub(crate) async fn merge(call: Call) -> Result<Response<Body>, Problem> {
     let fingerprint = token::fingerprint_bytes(&call.request)?;
     let resume = ResumeTokens::decode(resume, partitions, fingerprint)?;
     let (shape, deadline, draining) = (call.shape, call.deadline, call.draining.clone());
+    // The joint token is long, and an owner needs its own part only.
+    let request = without(&call.request, shape.request_token);
+    let request = request.map_err(|error| Problem::malformed_request(error.to_string()))?.into();
+    let call = Call { request, ..call };
     let opening = Arc::new(Opening::new(call));
     let open = (0..partitions).map(|partition| {
         let token = resume.as_ref().map_or_else(Vec::new, |all| all.tokens[partition as usize].clone());
@@ -169,9 +175,12 @@ impl Merged {
         ResumeTokens { fingerprint: self.fingerprint, tokens: self.tokens.clone() }.encode()
     }
 
-    fn with_token(&self, problem: Problem) -> Problem {
+    /// The problem with the token of all partitions in place of that of one, which the caller cannot use; with none if it is
+    /// too long, for the caller has it from the last message.
+    fn with_token(&self, mut problem: Problem) -> Problem {
+        problem.metadata.remove(RESUME_TOKEN);
         let token = self.token();
-        if token.len() > TOKEN_IN_TRAILERS_MAX { problem } else { problem.with("resume_token", token) }
+        if token.len() > TOKEN_IN_TRAILERS_MAX { problem } else { problem.with(RESUME_TOKEN, token) }
     }
 }
 
@@ -201,3 +210,6 @@ fn unreadable(error: &Malformed) -> Problem {
     tracing::error!(%error, "message of an owner's stream is unreadable");
     Problem::new(Code::Internal, "INTERNAL", "internal error")
 }
+
+#[cfg(test)]
+mod tests;

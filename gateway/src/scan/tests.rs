@@ -88,3 +88,17 @@ fn overlong_lengths_and_varints_are_malformed() {
         assert_eq!(find(message, &ORDER_ID), Err(Malformed), "{message:?}");
     }
 }
+
+#[test]
+fn a_message_is_left_without_a_field_wherever_it_stands() {
+    let mut message = Vec::new();
+    push_bytes(&mut message, 11, b"all");
+    push_varint(&mut message, 2, 300);
+    let mut left = Vec::new();
+    push_varint(&mut left, 2, 300);
+    push_bytes(&mut message, 11, b"again");
+    assert_eq!(without(&message, 11), Ok(left.clone()));
+    assert_eq!(without(&left, 11), Ok(left));
+    assert_eq!(without(&message, 2).unwrap().len(), message.len() - 3);
+    assert_eq!(without(b"\xff", 11), Err(Malformed));
+}

@@ -37,7 +37,6 @@ impl Opening {
         let method = call.table.get(path).ok_or_else(|| Problem::unknown_method(path))?;
         let mut message = Vec::with_capacity(call.request.len() + 2 * raw_token.len() + 16);
         message.extend_from_slice(&call.request);
-        // The last occurrence of a field counts.
         push_bytes(&mut message, call.shape.request_token, token::of_raw(raw_token).as_bytes());
         let mut headers = call.headers.clone();
         headers.insert(headers::PARTITION, HeaderValue::from(partition));
