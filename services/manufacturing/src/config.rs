@@ -15,6 +15,9 @@ pub struct Config {
     pub early_reports_kept: Duration,
     /// Most products whose reports are remembered for one order that is not known.
     pub early_products_max: usize,
+    /// How long it is remembered at least that a known order has no work order, so that reports of it are refused.
+    #[serde(with = "humantime_serde")]
+    pub idle_orders_kept: Duration,
     /// Most rows that one page of a list looks at.
     pub list_rows_max: usize,
 }
@@ -25,6 +28,7 @@ impl Default for Config {
             items_per_second: 0,
             early_reports_kept: Duration::from_secs(24 * 3600),
             early_products_max: 100,
+            idle_orders_kept: Duration::from_secs(24 * 3600),
             list_rows_max: 2_000,
         }
     }
@@ -48,6 +52,10 @@ impl Config {
             let given = self.early_products_max;
             return Err(format!("manufacturing.early_products_max must be 1 to 1000, not {given}"));
         }
+        // A minute is far longer than a report can be under way.
+        if !(60..=366 * 24 * 3600).contains(&self.idle_orders_kept.as_secs()) {
+            return Err("manufacturing.idle_orders_kept must be 1 minute to 1 year".to_owned());
+        }
         if !(1..=100_000).contains(&self.list_rows_max) {
             return Err(format!("manufacturing.list_rows_max must be 1 to 100000, not {}", self.list_rows_max));
         }
@@ -69,6 +77,7 @@ mod tests {
         assert!(Config { items_per_second: 1_000_001, ..Config::default() }.check().is_err());
         assert!(Config { early_reports_kept: Duration::ZERO, ..Config::default() }.check().is_err());
         assert!(Config { early_products_max: 0, ..Config::default() }.check().is_err());
+        assert!(Config { idle_orders_kept: Duration::from_secs(59), ..Config::default() }.check().is_err());
         assert!(Config { list_rows_max: 0, ..Config::default() }.check().is_err());
     }
 }

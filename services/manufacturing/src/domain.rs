@@ -4,8 +4,9 @@
 //! quantity, and nothing leaves completed and cancelled.
 //!
 //! ```text
-//! (early reports) --open--> OPEN --everything is made--> COMPLETED
-//!                             +-----order cancelled----> CANCELLED
+//! (early reports) --validated--> OPEN --everything is made--> COMPLETED
+//!        |                        +-----order cancelled----> CANCELLED
+//!        +--validated with nothing to make, rejected, cancelled--> (idle)
 //! ```
 
 /// How much of one product has to be made.
@@ -62,6 +63,17 @@ pub struct Early {
     pub quantity: i64,
 }
 
+/// Why nothing is ever made for an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Idle {
+    /// Everything in it comes from stock.
+    NothingToMake,
+    /// It was rejected.
+    Rejected,
+    /// It was cancelled before it had a work order.
+    Cancelled,
+}
+
 /// What is known of one order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Known {
@@ -69,6 +81,8 @@ pub enum Known {
     Early(Vec<Early>),
     /// Its work order.
     Opened(WorkOrder),
+    /// That it has none.
+    Idle(Idle),
 }
 
 /// A fact for everyone who follows the work order.
@@ -100,6 +114,20 @@ pub struct Change {
     pub surplus: Vec<Early>,
 }
 
+/// What an order means for its work order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// It changes so.
+    Work(Change),
+    /// There will be none.
+    Idle {
+        /// Why.
+        idle: Idle,
+        /// Early reports, which nobody needs.
+        surplus: Vec<Early>,
+    },
+}
+
 /// What became of a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reported {
@@ -123,6 +151,8 @@ pub enum Refusal {
     NotOnWorkOrder,
     /// The order was cancelled.
     Cancelled,
+    /// The order was rejected.
+    Rejected,
     /// Reports of too many products wait for this order already.
     TooManyEarly {
         /// Most products that are remembered for one order.
@@ -131,17 +161,17 @@ pub enum Refusal {
 }
 
 /// Opens the work order of a validated order. `needs` are the product and quantity of each line that is made to order; a
-/// product in several lines is summed. Nothing to make, or a work order that is open already, changes nothing.
+/// product in several lines is summed. What was decided about the order before stays so.
 #[must_use]
-pub fn open<'a>(known: Option<Known>, needs: impl IntoIterator<Item = (&'a str, i64)>, now_ms: i64) -> Option<Change> {
+pub fn open<'a>(known: Option<Known>, needs: impl IntoIterator<Item = (&'a str, i64)>, now_ms: i64) -> Option<Step> {
     let early = match known {
-        Some(Known::Opened(_)) => return None,
+        Some(Known::Opened(_) | Known::Idle(_)) => return None,
         Some(Known::Early(early)) => early,
         None => Vec::new(),
     };
     let items = sum(needs);
     if items.is_empty() {
-        return None;
+        return Some(Step::Idle { idle: Idle::NothingToMake, surplus: early });
     }
     let opened = Event::Opened(items.clone());
     let work_order = WorkOrder { items, state: State::Open, opened_ms: now_ms, changed_ms: now_ms, version: 1 };
@@ -157,7 +187,7 @@ pub fn open<'a>(known: Option<Known>, needs: impl IntoIterator<Item = (&'a str, 
         }
     }
     complete(&mut change);
-    Some(change)
+    Some(Step::Work(change))
 }
 
 /// Adds pieces, 1 or more, that someone made. At most `early_products_max` products are remembered for an order that is
@@ -173,6 +203,9 @@ pub fn report(
 ) -> Result<Reported, Refusal> {
     let mut work_order = match known {
         Some(Known::Opened(work_order)) => work_order,
+        Some(Known::Idle(Idle::NothingToMake)) => return Err(Refusal::NotOnWorkOrder),
+        Some(Known::Idle(Idle::Rejected)) => return Err(Refusal::Rejected),
+        Some(Known::Idle(Idle::Cancelled)) => return Err(Refusal::Cancelled),
         Some(Known::Early(early)) => return remember(early, product_id, quantity, early_products_max),
         None => return remember(Vec::new(), product_id, quantity, early_products_max),
     };
@@ -212,15 +245,19 @@ pub fn work(work_order: WorkOrder, pieces: i64, now_ms: i64) -> (Change, i64) {
     (change, pieces - left)
 }
 
-/// Closes the work order of a cancelled order. What was completed stays so.
+/// Ends an order that was rejected or cancelled, as `idle` says: an open work order is closed, and without one there will be
+/// none. What was decided about the order before stays so, and so does what was completed.
 #[must_use]
-pub fn cancel(mut work_order: WorkOrder, now_ms: i64) -> Option<Change> {
-    if work_order.state != State::Open {
-        return None;
-    }
+pub fn end(known: Option<Known>, idle: Idle, now_ms: i64) -> Option<Step> {
+    let mut work_order = match known {
+        Some(Known::Opened(work_order)) if work_order.state == State::Open => work_order,
+        Some(Known::Opened(_) | Known::Idle(_)) => return None,
+        Some(Known::Early(surplus)) => return Some(Step::Idle { idle, surplus }),
+        None => return Some(Step::Idle { idle, surplus: Vec::new() }),
+    };
     work_order.state = State::Cancelled;
     touch(&mut work_order, now_ms);
-    Some(Change { work_order, events: vec![Event::Cancelled], surplus: Vec::new() })
+    Some(Step::Work(Change { work_order, events: vec![Event::Cancelled], surplus: Vec::new() }))
 }
 
 fn sum<'a>(needs: impl IntoIterator<Item = (&'a str, i64)>) -> Vec<Item> {

@@ -114,7 +114,7 @@ fn listed(order_id: &[u8], row: &Bytes, wanted: Option<State>) -> Result<Option<
         Known::Opened(work_order) if wanted.is_none_or(|wanted| wanted == work_order.state) => {
             Ok(Some(wire::work_order_to_proto(&String::from_utf8_lossy(order_id), work_order)))
         }
-        Known::Opened(_) | Known::Early(_) => Ok(None),
+        Known::Opened(_) | Known::Early(_) | Known::Idle(_) => Ok(None),
     }
 }
 

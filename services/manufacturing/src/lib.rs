@@ -1,7 +1,7 @@
 //! Manufacturing: what has to be made for each order, and what is made of it. Keyed by order.
 //!
 //! It opens a work order for each validated order with lines that are made to order, takes reports of what was made, also
-//! before the order is known, and has an automatic workshop: see [`domain`]. It reads `orders` and owns `manufactured`:
+//! before the order is known, refuses them for orders without a work order, and has an automatic workshop: see [`domain`]. It reads `orders` and owns `manufactured`:
 //! see [`topics`].
 
 mod config;
@@ -33,6 +33,7 @@ pub fn definition(config: &Config) -> Definition {
     let definition = stores::ALL.iter().fold(definition, |definition, store| definition.store(*store));
     let definition = processors::orders::register(definition, config);
     let definition = processors::reports::register(definition, config);
+    let definition = processors::sweep::register(definition, config);
     processors::workshop::register(definition, config)
 }
 

@@ -2,19 +2,24 @@
 
 pub(crate) mod orders;
 pub(crate) mod reports;
+pub(crate) mod sweep;
 #[cfg(test)]
 mod tests;
 pub(crate) mod workshop;
 
 use task_runtime::{Context, ProcessError};
 
-use crate::domain::{Change, Early, Event, Known, State};
-use crate::stores::{OPEN, WORK_ORDERS, open_key};
+use self::sweep::IDLE_ORDERS;
+use crate::domain::{Change, Early, Event, Idle, Known, State};
+use crate::stores::{IDLE, OPEN, WORK_ORDERS, open_key};
 use crate::{topics, wire};
 
 /// What is known of an order.
 fn known(ctx: &mut Context<'_>, order_id: &[u8]) -> Result<Option<Known>, ProcessError> {
-    Ok(ctx.get(WORK_ORDERS, order_id)?.map(|row| wire::known(&row)).transpose()?)
+    if let Some(row) = ctx.get(WORK_ORDERS, order_id)? {
+        return Ok(Some(wire::known(&row)?));
+    }
+    Ok(ctx.get(IDLE, order_id)?.map(|row| wire::idle(&row)).transpose()?.map(Known::Idle))
 }
 
 /// Stores a change, keeps the queue of open work orders, and tells the others.
@@ -29,11 +34,22 @@ fn carry_out(ctx: &mut Context<'_>, order_id: &str, change: Change) -> Result<()
         // It was opened and completed at once, or goes on waiting in the queue.
         (true, false) | (false, true) => {}
     }
-    for Early { product_id, quantity } in surplus {
-        tracing::warn!(order_id, product_id, quantity, "dropped early reports that nobody needs");
-    }
+    drop_surplus(order_id, &surplus);
     for event in events {
         ctx.emit(topics::MANUFACTURED, order_id.as_bytes(), wire::event(order_id, event, ctx.now_ms()))?;
     }
     Ok(())
+}
+
+/// Notes that an order has no work order and never will.
+fn rest(ctx: &mut Context<'_>, order_id: &str, idle: Idle, surplus: &[Early]) -> Result<(), ProcessError> {
+    ctx.put(IDLE, order_id.as_bytes(), wire::idle_row(idle, ctx.now_ms()));
+    drop_surplus(order_id, surplus);
+    IDLE_ORDERS.ensure(ctx)
+}
+
+fn drop_surplus(order_id: &str, surplus: &[Early]) {
+    for Early { product_id, quantity } in surplus {
+        tracing::warn!(order_id, product_id, quantity, "dropped early reports that nobody needs");
+    }
 }

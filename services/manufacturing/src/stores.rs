@@ -5,8 +5,13 @@
 //!                                                of an order that is not known, removed by a timer
 //! open          <opened_ms u64 be> <order_id> -> empty; one for each open work order, in order of opening
 //! workshop      (empty)                       -> empty; there exactly while the workshop's timer is set
+//! idle          <order_id>                    -> IdleOrderRow (proto); of a known order without a work order, removed some
+//!                                                time later
+//! sweep         (empty)                       -> key of the last idle order looked at, empty between rounds; there from the
+//!                                                first idle order on, and then a timer is set
 //! ```
-//! An order with nothing to make has no row at all.
+//! No order has both a work order and a row among the idle ones: these are most orders, and stand apart so that a list of
+//! work orders does not wade through them.
 
 use task_runtime::StoreId;
 
@@ -19,8 +24,13 @@ pub(crate) const WORKSHOP: StoreId = StoreId::new(3, "workshop");
 /// The one key of the workshop.
 pub(crate) const WORKSHOP_KEY: &[u8] = b"";
 
+/// Known orders for which nothing is made.
+pub(crate) const IDLE: StoreId = StoreId::new(4, "idle-orders");
+/// How far the removal of idle orders has come.
+pub(crate) const SWEEP: StoreId = StoreId::new(5, "sweep");
+
 /// All of them.
-pub(crate) const ALL: [StoreId; 3] = [WORK_ORDERS, OPEN, WORKSHOP];
+pub(crate) const ALL: [StoreId; 5] = [WORK_ORDERS, OPEN, WORKSHOP, IDLE, SWEEP];
 
 /// The key of an open work order.
 pub(crate) fn open_key(opened_ms: i64, order_id: &[u8]) -> Vec<u8> {

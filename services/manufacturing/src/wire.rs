@@ -9,15 +9,15 @@ use proto::orders::v1::{OrderEvent, OrderValidated, order_event};
 use service_host::Problem;
 use service_host::input::{InputError, check_key, decode};
 
-use crate::domain::{Early, Event, Item, Known, Refusal, State, WorkOrder};
+use crate::domain::{Early, Event, Idle, Item, Known, Refusal, State, WorkOrder};
 
 /// What an order event means here.
 #[derive(Debug)]
 pub(crate) enum OrderFact {
     /// It is validated. Product and quantity of each line that is made to order.
     Validated(Vec<(String, i64)>),
-    /// It is cancelled.
-    Cancelled,
+    /// It ended before it was shipped, for this reason.
+    Ended(Idle),
     /// Nothing, or something that this version does not know.
     Other,
 }
@@ -28,7 +28,8 @@ pub(crate) fn order_fact(key: Option<&Bytes>, value: &Bytes) -> Result<OrderFact
     check_key("order", &event.order_id, key)?;
     Ok(match event.event {
         Some(order_event::Event::Validated(validated)) => OrderFact::Validated(needs(event.order_id, validated)?),
-        Some(order_event::Event::Cancelled(_)) => OrderFact::Cancelled,
+        Some(order_event::Event::Rejected(_)) => OrderFact::Ended(Idle::Rejected),
+        Some(order_event::Event::Cancelled(_)) => OrderFact::Ended(Idle::Cancelled),
         _ => OrderFact::Other,
     })
 }
@@ -104,6 +105,7 @@ pub(crate) fn problem(refusal: &Refusal, order_id: &str, product_id: &str) -> Pr
             Problem::refused("NOT_ON_WORK_ORDER", message).with("product_id", product_id)
         }
         Refusal::Cancelled => Problem::illegal_transition("CANCELLED", "ReportManufactured"),
+        Refusal::Rejected => Problem::illegal_transition("REJECTED", "ReportManufactured"),
         Refusal::TooManyEarly { limit } => {
             let message = format!("order {order_id} is not known, and reports of {limit} products wait for it already");
             Problem::refused("TOO_MANY_EARLY_REPORTS", message).with("limit", limit)
@@ -149,6 +151,34 @@ pub(crate) fn work_order_row(work_order: &WorkOrder) -> Vec<u8> {
 pub(crate) fn early_row(early: Vec<Early>) -> Vec<u8> {
     let item = |Early { product_id, quantity }| pb::WorkOrderItem { product_id, quantity: 0, manufactured: quantity };
     pb::WorkOrderRow { items: early.into_iter().map(item).collect(), ..Default::default() }.encode_to_vec()
+}
+
+/// Reads the row of an order without a work order.
+pub(crate) fn idle(row: &Bytes) -> Result<Idle, InputError> {
+    let row: pb::IdleOrderRow = decode("IdleOrderRow", row)?;
+    match row.reason() {
+        pb::IdleReason::NothingToMake => Ok(Idle::NothingToMake),
+        pb::IdleReason::Rejected => Ok(Idle::Rejected),
+        pb::IdleReason::Cancelled => Ok(Idle::Cancelled),
+        pb::IdleReason::Unspecified => {
+            Err(InputError::UnknownValue { field: "IdleOrderRow.reason", value: row.reason })
+        }
+    }
+}
+
+/// The row of an order without a work order.
+pub(crate) fn idle_row(idle: Idle, now_ms: i64) -> Vec<u8> {
+    let reason = match idle {
+        Idle::NothingToMake => pb::IdleReason::NothingToMake,
+        Idle::Rejected => pb::IdleReason::Rejected,
+        Idle::Cancelled => pb::IdleReason::Cancelled,
+    };
+    pb::IdleOrderRow { reason: reason.into(), closed_ms: now_ms }.encode_to_vec()
+}
+
+/// Since when the order of a row has no work order: always, for the sweep's sake.
+pub(crate) fn idle_since_ms(row: &Bytes) -> Result<Option<i64>, InputError> {
+    decode::<pb::IdleOrderRow>("IdleOrderRow", row).map(|row| Some(row.closed_ms))
 }
 
 fn item_to_proto(Item { product_id, quantity, manufactured }: Item) -> pb::WorkOrderItem {

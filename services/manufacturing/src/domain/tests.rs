@@ -22,6 +22,15 @@ fn made(item: Item, quantity: i64) -> Event {
     Event::Manufactured { item, quantity }
 }
 
+/// The change of a step that is one of a work order.
+#[track_caller]
+fn work_of(step: Option<Step>) -> Change {
+    match step {
+        Some(Step::Work(change)) => change,
+        step => panic!("{step:?} is no work"),
+    }
+}
+
 /// Given a work order, when a report of `desk` comes, then it stands so and this happened.
 #[track_caller]
 fn check_report(given: &WorkOrder, quantity: i64, then: Result<(State, &[Item], &[Event]), Refusal>) {
@@ -39,17 +48,41 @@ fn check_report(given: &WorkOrder, quantity: i64, then: Result<(State, &[Item], 
 
 #[test]
 fn a_validated_order_opens_a_work_order_with_each_product_once() {
-    let change = open(None, [("desk", 1), ("lamp", 2), ("desk", 3)], 7).unwrap();
+    let change = work_of(open(None, [("desk", 1), ("lamp", 2), ("desk", 3)], 7));
     let items = vec![item("desk", 0, 4), item("lamp", 0, 2)];
     assert_eq!(change.events, [Event::Opened(items.clone())]);
     assert_eq!(change.work_order, WorkOrder { opened_ms: 7, changed_ms: 7, ..work_order(State::Open, &items) });
 }
 
 #[test]
-fn an_order_with_nothing_to_make_opens_none() {
-    assert_eq!(open(None, [], 7), None);
-    assert_eq!(open(Some(Known::Early(vec![early("desk", 1)])), [], 7), None);
-    assert_eq!(open(None, [("desk", 0), ("lamp", -3)], 7), None);
+fn an_order_with_nothing_to_make_opens_none_and_needs_no_early_reports() {
+    let idle = |surplus| Some(Step::Idle { idle: Idle::NothingToMake, surplus });
+    assert_eq!(open(None, [], 7), idle(vec![]));
+    assert_eq!(open(Some(Known::Early(vec![early("desk", 1)])), [], 7), idle(vec![early("desk", 1)]));
+    assert_eq!(open(None, [("desk", 0), ("lamp", -3)], 7), idle(vec![]));
+}
+
+#[test]
+fn an_order_that_ends_without_a_work_order_needs_no_early_reports() {
+    for idle in [Idle::Rejected, Idle::Cancelled] {
+        assert_eq!(end(None, idle, 7), Some(Step::Idle { idle, surplus: vec![] }));
+        let surplus = vec![early("desk", 1)];
+        assert_eq!(end(Some(Known::Early(surplus.clone())), idle, 7), Some(Step::Idle { idle, surplus }));
+    }
+}
+
+#[test]
+fn an_order_without_a_work_order_takes_no_report_and_stays_without() {
+    let cases = [
+        (Idle::NothingToMake, Refusal::NotOnWorkOrder),
+        (Idle::Rejected, Refusal::Rejected),
+        (Idle::Cancelled, Refusal::Cancelled),
+    ];
+    for (idle, refusal) in cases {
+        assert_eq!(report(Some(Known::Idle(idle)), ("desk", 1), EARLY_PRODUCTS_MAX, 5), Err(refusal));
+        assert_eq!(open(Some(Known::Idle(idle)), [("desk", 1)], 7), None);
+        assert_eq!(end(Some(Known::Idle(idle)), Idle::Cancelled, 7), None);
+    }
 }
 
 #[test]
@@ -62,14 +95,14 @@ fn an_order_that_comes_again_changes_nothing() {
 
 #[test]
 fn quantities_beyond_64_bits_are_capped() {
-    let change = open(None, [("desk", i64::MAX), ("desk", i64::MAX)], 7).unwrap();
+    let change = work_of(open(None, [("desk", i64::MAX), ("desk", i64::MAX)], 7));
     assert_eq!(change.work_order.items, [item("desk", 0, i64::MAX)]);
 }
 
 #[test]
 fn early_reports_are_applied_when_the_order_comes() {
     let known = Known::Early(vec![early("lamp", 1), early("desk", 2)]);
-    let change = open(Some(known), [("desk", 2), ("lamp", 1)], 7).unwrap();
+    let change = work_of(open(Some(known), [("desk", 2), ("lamp", 1)], 7));
     let events = [
         Event::Opened(vec![item("desk", 0, 2), item("lamp", 0, 1)]),
         made(item("lamp", 1, 1), 1),
@@ -84,7 +117,7 @@ fn early_reports_are_applied_when_the_order_comes() {
 #[test]
 fn early_reports_beyond_the_need_are_cut_and_named() {
     let known = Known::Early(vec![early("sofa", 4), early("desk", 5)]);
-    let change = open(Some(known), [("desk", 2), ("lamp", 1)], 7).unwrap();
+    let change = work_of(open(Some(known), [("desk", 2), ("lamp", 1)], 7));
     assert_eq!(change.work_order.items, [item("desk", 2, 2), item("lamp", 0, 1)]);
     assert_eq!(change.work_order.state, State::Open);
     assert_eq!(change.surplus, [early("sofa", 4), early("desk", 3)]);
@@ -164,7 +197,8 @@ fn the_workshop_leaves_final_work_orders_alone() {
 #[test]
 fn a_cancelled_order_closes_its_open_work_order_only() {
     let items = [item("desk", 1, 3)];
-    let change = cancel(work_order(State::Open, &items), 5).unwrap();
+    let cancel = |work_order, now_ms| end(Some(Known::Opened(work_order)), Idle::Cancelled, now_ms);
+    let change = work_of(cancel(work_order(State::Open, &items), 5));
     assert_eq!(change.events, [Event::Cancelled]);
     let closed = WorkOrder { changed_ms: 5, version: 2, ..work_order(State::Cancelled, &items) };
     assert_eq!(change.work_order, closed);
@@ -186,7 +220,7 @@ proptest! {
         let mut total = std::collections::BTreeMap::<String, i64>::new();
         for (index, (product, quantity, by_workshop)) in steps.iter().enumerate() {
             let change = if index == opens_at {
-                open(known.clone(), needs.iter().copied(), 1)
+                open(known.clone(), needs.iter().copied(), 1).map(|step| work_of(Some(step)))
             } else if let (true, Some(Known::Opened(work_order))) = (*by_workshop, &known) {
                 Some(work(work_order.clone(), *quantity, 1).0)
             } else {
@@ -242,7 +276,7 @@ proptest! {
             let mut known = None;
             for index in 0..=reports.len() {
                 if index == at {
-                    known = open(known, needs.iter().copied(), 1).map(|change| Known::Opened(change.work_order));
+                    known = Some(Known::Opened(work_of(open(known, needs.iter().copied(), 1)).work_order));
                 }
                 let Some((product, quantity)) = reports.get(index) else { continue };
                 known = match report(known, (product, *quantity), 100, 1).unwrap() {

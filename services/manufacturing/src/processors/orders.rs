@@ -1,9 +1,9 @@
-//! Opens the work order of a validated order, and closes that of a cancelled one.
+//! Opens the work order of a validated order, closes that of a cancelled one, and notes which orders have none.
 
 use task_runtime::{Context, Definition, Input, ProcessError};
 
-use super::{carry_out, known, reports, workshop};
-use crate::domain::{self, Known, State};
+use super::{carry_out, known, reports, rest, workshop};
+use crate::domain::{self, Known, State, Step};
 use crate::wire::{self, OrderFact};
 use crate::{Config, topics};
 
@@ -14,41 +14,37 @@ pub(crate) fn register(definition: Definition, config: &Config) -> Definition {
 
 fn process(ctx: &mut Context<'_>, input: &Input<'_>, items_per_second: u32) -> Result<(), ProcessError> {
     match wire::order_fact(input.record.key.as_ref(), input.value()?)? {
-        // Most orders have nothing to make: they cost no look into the store.
-        OrderFact::Validated(needs) if needs.is_empty() => Ok(()),
-        OrderFact::Validated(needs) => open(ctx, key(input)?, &needs, items_per_second),
-        OrderFact::Cancelled => cancel(ctx, key(input)?),
+        OrderFact::Validated(needs) => take(ctx, key(input)?, items_per_second, |before, now_ms| {
+            let needs = needs.iter().map(|(product_id, quantity)| (product_id.as_str(), *quantity));
+            domain::open(before, needs, now_ms)
+        }),
+        OrderFact::Ended(idle) => {
+            take(ctx, key(input)?, items_per_second, |before, now_ms| domain::end(before, idle, now_ms))
+        }
         OrderFact::Other => Ok(()),
     }
 }
 
-fn open(
+fn take(
     ctx: &mut Context<'_>,
     order_id: &str,
-    needs: &[(String, i64)],
     items_per_second: u32,
+    decide: impl FnOnce(Option<Known>, i64) -> Option<Step>,
 ) -> Result<(), ProcessError> {
     let before = known(ctx, order_id.as_bytes())?;
     let was_early = matches!(before, Some(Known::Early(_)));
-    let needs = needs.iter().map(|(product_id, quantity)| (product_id.as_str(), *quantity));
-    let Some(change) = domain::open(before, needs, ctx.now_ms()) else { return Ok(()) };
+    let Some(step) = decide(before, ctx.now_ms()) else { return Ok(()) };
     if was_early {
-        reports::keep(ctx, order_id.as_bytes());
+        reports::take_up(ctx, order_id.as_bytes());
     }
-    if change.work_order.state == State::Open {
-        workshop::ensure(ctx, items_per_second)?;
-    }
-    carry_out(ctx, order_id, change)
-}
-
-fn cancel(ctx: &mut Context<'_>, order_id: &str) -> Result<(), ProcessError> {
-    match known(ctx, order_id.as_bytes())? {
-        Some(Known::Opened(work_order)) => match domain::cancel(work_order, ctx.now_ms()) {
-            Some(change) => carry_out(ctx, order_id, change),
-            None => Ok(()),
-        },
-        // Early reports of an order that will never be made go when their time is over.
-        Some(Known::Early(_)) | None => Ok(()),
+    match step {
+        Step::Work(change) => {
+            if change.work_order.state == State::Open {
+                workshop::ensure(ctx, items_per_second)?;
+            }
+            carry_out(ctx, order_id, change)
+        }
+        Step::Idle { idle, surplus } => rest(ctx, order_id, idle, &surplus),
     }
 }
 

@@ -20,8 +20,9 @@ pub(crate) fn register(definition: Definition, config: &Config) -> Definition {
     definition.command(REPORT_MANUFACTURED, move |ctx, command| report(ctx, command, &config)).timer(FORGET, forget)
 }
 
-/// The reports of this order are used: nothing is left to forget.
-pub(super) fn keep(ctx: &mut Context<'_>, order_id: &[u8]) {
+/// The early reports of this order are used or dropped: nothing is left to forget.
+pub(super) fn take_up(ctx: &mut Context<'_>, order_id: &[u8]) {
+    ctx.delete(WORK_ORDERS, order_id);
     ctx.cancel(FORGET, order_id);
 }
 

@@ -11,7 +11,7 @@ use testkit::Driver;
 
 use super::reports::REPORT_MANUFACTURED;
 use crate::domain::{Known, State, WorkOrder};
-use crate::stores::{OPEN, WORK_ORDERS, WORKSHOP, order_of_open_key};
+use crate::stores::{IDLE, OPEN, WORK_ORDERS, WORKSHOP, order_of_open_key};
 use crate::{Config, topics, wire};
 
 const DAY_MS: i64 = 24 * 3600 * 1000;
@@ -54,6 +54,10 @@ impl Factory {
         self.order_event(order_id, order_event::Event::Cancelled(orders::OrderCancelled {}));
     }
 
+    fn rejected(&mut self, order_id: &str) {
+        self.order_event(order_id, order_event::Event::Rejected(orders::OrderRejected { reasons: Vec::new() }));
+    }
+
     fn report(
         &mut self,
         order_id: &str,
@@ -94,7 +98,7 @@ impl Factory {
     fn work_order(&self, order_id: &str) -> Option<WorkOrder> {
         match wire::known(&self.driver.get(WORK_ORDERS, order_id.as_bytes())?).unwrap() {
             Known::Opened(work_order) => Some(work_order),
-            Known::Early(_) => None,
+            Known::Early(_) | Known::Idle(_) => None,
         }
     }
 
@@ -144,12 +148,50 @@ fn refusals_name_their_reason_and_change_nothing() {
 }
 
 #[test]
-fn an_order_with_nothing_to_make_leaves_no_trace() {
+fn an_order_with_nothing_to_make_leaves_one_small_row_for_a_day() {
     let mut factory = Factory::new(5);
+    factory.driver.advance_to(1_800_000_000_000);
     factory.validated("o-1", &[("sock", 9, Fulfilment::FromStock)]);
     assert_eq!(factory.told(), [""; 0]);
     assert_eq!(factory.driver.get(WORK_ORDERS, b"o-1"), None);
-    assert_eq!(factory.driver.next_timer_ms(), None);
+    assert_eq!(factory.driver.view().scan(WORKSHOP, b"", None, 1).unwrap(), []);
+    assert!(factory.driver.get(IDLE, b"o-1").unwrap().len() <= 9);
+    factory.driver.advance_to(1_800_000_000_000 + DAY_MS - 1);
+    assert_eq!(factory.report("o-1", ("sock", 1), None).unwrap_err().reason, "NOT_ON_WORK_ORDER");
+    factory.driver.advance_to(1_800_000_000_000 + DAY_MS + DAY_MS / 4 + 1);
+    assert_eq!(factory.driver.get(IDLE, b"o-1"), None);
+}
+
+#[test]
+fn reports_of_orders_without_a_work_order_are_refused_with_the_reason() {
+    let mut factory = Factory::new(0);
+    factory.validated("o-1", &[("sock", 9, Fulfilment::FromStock)]);
+    factory.cancelled("o-1");
+    factory.rejected("o-2");
+    factory.cancelled("o-3");
+    let mut refused = |order_id: &str| {
+        let problem = factory.report(order_id, ("desk", 1), None).unwrap_err();
+        (problem.reason.to_string(), problem.metadata.get("state").cloned().unwrap_or_default())
+    };
+    assert_eq!(refused("o-1"), ("NOT_ON_WORK_ORDER".into(), String::new()));
+    assert_eq!(refused("o-2"), ("ILLEGAL_TRANSITION".into(), "REJECTED".into()));
+    assert_eq!(refused("o-3"), ("ILLEGAL_TRANSITION".into(), "CANCELLED".into()));
+    assert_eq!(factory.driver.view().scan(WORK_ORDERS, b"", None, 10).unwrap(), []);
+}
+
+#[test]
+fn early_reports_of_an_order_without_a_work_order_are_dropped_when_it_comes() {
+    let mut factory = Factory::new(0);
+    for order_id in ["o-1", "o-2", "o-3"] {
+        assert!(factory.report(order_id, ("desk", 1), None).unwrap().remembered);
+    }
+    factory.validated("o-1", &[("sock", 9, Fulfilment::FromStock)]);
+    factory.rejected("o-2");
+    factory.cancelled("o-3");
+    assert_eq!(factory.driver.view().scan(WORK_ORDERS, b"", None, 10).unwrap(), []);
+    factory.driver.advance_to(2 * DAY_MS);
+    assert_eq!(factory.driver.view().scan(IDLE, b"", None, 10).unwrap(), []);
+    assert_eq!(factory.told(), [""; 0]);
 }
 
 #[test]

@@ -15,12 +15,18 @@ fn rows_come_back() {
     }
     let early = vec![Early { product_id: "desk".into(), quantity: 4 }];
     assert_eq!(known(&early_row(early.clone()).into()).unwrap(), Known::Early(early));
+    for reason in [Idle::NothingToMake, Idle::Rejected, Idle::Cancelled] {
+        let row = idle_row(reason, 1_790_000_000_000).into();
+        assert_eq!((idle(&row).unwrap(), idle_since_ms(&row).unwrap()), (reason, Some(1_790_000_000_000)));
+    }
 }
 
 #[test]
 fn a_state_that_this_version_does_not_know_is_refused() {
     let row = pb::WorkOrderRow { state: 77, ..Default::default() }.encode_to_vec().into();
     assert!(matches!(known(&row), Err(InputError::UnknownValue { field: "WorkOrderRow.state", value: 77 })));
+    let row = pb::IdleOrderRow { reason: 77, ..Default::default() }.encode_to_vec().into();
+    assert!(matches!(idle(&row), Err(InputError::UnknownValue { field: "IdleOrderRow.reason", value: 77 })));
     assert_eq!(state_filter(77), Err(()));
     assert_eq!(state_filter(0), Ok(None));
 }
