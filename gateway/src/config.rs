@@ -31,6 +31,40 @@ pub struct Config {
     pub connections_per_upstream: usize,
     /// File of the bearer tokens that callers must have one of. Nobody needs one when absent.
     pub tokens_file: Option<PathBuf>,
+    /// How often one caller may call.
+    pub rate_limit: RateLimitConfig,
+}
+
+/// How often one caller may call: whoever shows the same token, or, where none are needed, calls from the same address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RateLimitConfig {
+    /// Calls of one caller in a second, in the long run; more are RATE_LIMITED. 0 sets no limit.
+    pub calls_per_second: u32,
+    /// Calls that a caller who has been silent may make at once.
+    pub burst: u32,
+    /// Callers that are remembered at one time; those beyond share what one may do.
+    pub callers_max: usize,
+}
+
+impl Default for RateLimitConfig {
+    fn default() -> Self {
+        Self { calls_per_second: 0, burst: 100, callers_max: 10_000 }
+    }
+}
+
+impl RateLimitConfig {
+    fn check(&self) -> Result<(), String> {
+        let within = |name: &str, value: u64, least: u64| {
+            if (least..=1_000_000).contains(&value) {
+                return Ok(());
+            }
+            Err(format!("gateway.rate_limit.{name} is {value}; it must be {least} to 1000000"))
+        };
+        within("calls_per_second", self.calls_per_second.into(), 0)?;
+        within("burst", self.burst.into(), 1)?;
+        within("callers_max", self.callers_max as u64, 1)
+    }
 }
 
 impl Default for Config {
@@ -45,6 +79,7 @@ impl Default for Config {
             page_bytes_max: 3 * 1024 * 1024,
             connections_per_upstream: 2,
             tokens_file: None,
+            rate_limit: RateLimitConfig::default(),
         }
     }
 }
@@ -68,6 +103,6 @@ impl Config {
         if self.deadline < Duration::from_millis(10) {
             return Err(format!("gateway.deadline is {:?}; it must be at least 10ms", self.deadline));
         }
-        Ok(())
+        self.rate_limit.check()
     }
 }

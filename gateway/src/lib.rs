@@ -12,13 +12,14 @@ mod key;
 mod list;
 mod message;
 mod owners;
+mod quota;
 mod scan;
 mod service;
 mod streams;
 mod table;
 mod upstream;
 
-pub use config::Config;
+pub use config::{Config, RateLimitConfig};
 pub use owners::{Claim, Current, Hint, LocalOwner, NoOwner, Owner, Owners};
 pub use service::{Gateway, Setup};
 pub use upstream::Upstream;

@@ -31,7 +31,7 @@ const OPERATIONS: &str = "/grpc.";
 pub struct Gateway {
     shared: Arc<Shared>,
     /// Without one everybody may do everything.
-    guard: Option<Guard>,
+    guard: Option<Arc<Guard>>,
 }
 
 struct Shared {
@@ -72,6 +72,7 @@ impl Gateway {
     pub fn new(setup: Setup<'_>) -> Result<Self, StartError> {
         let Setup { config, message_bytes_max, descriptors, owners, operations, tokens, draining } = setup;
         config.check(message_bytes_max).map_err(StartError::Config)?;
+        let guard = Guard::new(tokens, &config.rate_limit).map(Arc::new);
         let shared = Shared {
             table: Arc::new(Table::new(descriptors)?),
             forward: Arc::new(Forward::new(owners, &config)),
@@ -81,10 +82,10 @@ impl Gateway {
             draining,
             config,
         };
-        Ok(Self { shared: Arc::new(shared), guard: tokens.map(Guard::new) })
+        Ok(Self { shared: Arc::new(shared), guard })
     }
 
-    /// The same for this process itself, which needs no token to call its own mesh.
+    /// The same for this process itself, which needs no token to call its own mesh, and may call as often as it likes.
     #[must_use]
     pub fn unguarded(&self) -> Self {
         Self { shared: self.shared.clone(), guard: None }
@@ -113,7 +114,7 @@ impl tower::Service<Request<Body>> for Gateway {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let Self { shared, guard } = self.clone();
-        Box::pin(async move { Ok(shared.answer(guard.as_ref(), request).await) })
+        Box::pin(async move { Ok(shared.answer(guard.as_deref(), request).await) })
     }
 }
 
@@ -127,7 +128,7 @@ impl Shared {
         let path = request.uri().path();
         let method = self.table.get(path);
         if let Some(guard) = guard
-            && let Err(refused) = guard.admit(request.headers(), path, method)
+            && let Err(refused) = guard.admit(&request, method)
         {
             return refused.into_http();
         }

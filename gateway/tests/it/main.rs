@@ -8,6 +8,7 @@ mod fixture;
 mod limits;
 mod lists;
 mod operations;
+mod quotas;
 mod remote;
 mod retries;
 mod routing;

@@ -45,7 +45,7 @@ pub use error::{Chain, Code, Problem, ServiceError, Violation, report};
 pub use faults::FieldFaults;
 pub use live::{Renew, renew_all};
 pub use owner::{Addresses, Answer, Call, Deadline, Listed, Look, Owner, Page};
-pub use server::{BindError, Drained, Server};
+pub use server::{BindError, Drained, PeerAddress, Server};
 pub use sweep::Sweep;
 pub use telemetry::Telemetry;
 pub use token::{ConsistencyToken, PageToken};

@@ -58,6 +58,10 @@ pub struct Drained {
     pub connections_cut: usize,
 }
 
+/// The other end of the connection that a request came over; in the extensions of every request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerAddress(pub SocketAddr);
+
 /// A gRPC server, configured.
 #[derive(Debug)]
 pub struct Server {

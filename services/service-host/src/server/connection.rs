@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tower::Service;
 
+use super::PeerAddress;
 use crate::call::Calls;
 use crate::error::Chain;
 use crate::tls::{Certified, ListenerTls, Prefaced};
@@ -70,6 +71,7 @@ where
             let calls = calls.clone();
             async move {
                 let mut request = request.map(Body::new);
+                request.extensions_mut().insert(PeerAddress(peer));
                 if let Some(certified) = certified {
                     request.extensions_mut().insert(certified);
                 }
