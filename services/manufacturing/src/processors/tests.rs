@@ -1,5 +1,6 @@
 //! The whole definition without a log: what is emitted, what is stored, what a client is answered.
 
+use bytes::Bytes;
 use prost::Message;
 use proto::inventory::v1::Fulfilment;
 use proto::manufacturing::v1 as pb;
@@ -7,6 +8,7 @@ use proto::manufacturing::v1::manufacturing_event::Event;
 use proto::orders::v1 as orders;
 use proto::orders::v1::order_event;
 use service_host::{Problem, reply};
+use task_runtime::{Command, Context, Reply};
 use testkit::Driver;
 
 use super::reports::REPORT_MANUFACTURED;
@@ -263,6 +265,28 @@ fn the_workshop_starts_again_for_the_next_order() {
         factory.driver.advance_to(round * 1_000);
         assert_eq!(factory.work_order(&format!("o-{round}")).unwrap().state, State::Completed);
     }
+}
+
+#[test]
+fn a_work_order_that_cannot_be_read_does_not_stop_the_workshop() {
+    let plant = |ctx: &mut Context<'_>, command: &Command| {
+        ctx.put(WORK_ORDERS, &command.key, command.payload.clone());
+        Ok(Reply(Bytes::new()))
+    };
+    let config = Config { items_per_second: 10, ..Config::default() };
+    let mut factory = Factory { driver: Driver::new(crate::definition(&config).command("plant", plant)) };
+    for order_id in ["o-1", "o-2"] {
+        factory.ordered(order_id, &[("desk", 1)]);
+    }
+    factory.driver.command("plant", b"o-1", None, &b"\xff\xff"[..], "").unwrap();
+    factory.told();
+    factory.driver.advance_to(1_000);
+    assert_eq!(factory.told(), ["o-2 desk +1 1/1", "o-2 completed"]);
+    assert_eq!(
+        factory.driver.get(WORK_ORDERS, b"o-1").unwrap().as_ref(),
+        b"\xff\xff",
+        "it stays for whoever can read it"
+    );
 }
 
 #[test]

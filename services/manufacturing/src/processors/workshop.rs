@@ -36,12 +36,19 @@ fn turn(ctx: &mut Context<'_>, timer: &Timer<'_>, items_per_second: u32) -> Resu
             break;
         }
         let order_id = order_of_open_key(&key);
-        let (Some(Known::Opened(work_order)), Ok(order_id)) = (known(ctx, order_id)?, std::str::from_utf8(order_id))
-        else {
-            // Nothing of ours leaves such a row; it must not hold up the others.
-            tracing::error!(key = %key.escape_ascii(), "removed an open work order that does not exist");
-            ctx.delete(OPEN, &key);
-            continue;
+        let found = match known(ctx, order_id) {
+            Err(ProcessError::Poison(error)) => Err(error),
+            found => Ok(found?),
+        };
+        let (work_order, order_id) = match (found, std::str::from_utf8(order_id)) {
+            (Ok(Some(Known::Opened(work_order))), Ok(order_id)) => (work_order, order_id),
+            (found, _) => {
+                // Nothing of ours leaves such a row; it must not hold up the others, which wait behind it.
+                let (key_text, error) = (key.escape_ascii(), found.err());
+                tracing::error!(key = %key_text, error, "took what cannot be made out of the open work orders");
+                ctx.delete(OPEN, &key);
+                continue;
+            }
         };
         let (change, made) = domain::work(work_order, left, ctx.now_ms());
         left -= made;
