@@ -50,6 +50,7 @@ fn rest(ctx: &mut Context<'_>, order_id: &str, idle: Idle, surplus: &[Early]) ->
 
 fn drop_surplus(order_id: &str, surplus: &[Early]) {
     for Early { product_id, quantity } in surplus {
-        tracing::warn!(order_id, product_id, quantity, "dropped early reports that nobody needs");
+        // Not louder: whoever can report could fill the log.
+        tracing::debug!(order_id, product_id, quantity, "dropped early reports that nobody needs");
     }
 }

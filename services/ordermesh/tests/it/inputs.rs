@@ -7,6 +7,7 @@ use http::Request;
 use http_body_util::{BodyExt, Full};
 use ordermesh::Config;
 use proto::common::v1::Money;
+use proto::orders::v1::order_service_client::OrderServiceClient;
 use proto::orders::v1::{CreateOrderRequest, Order, OrderLine};
 use service_host::Problem;
 use testkit::Mesh;
@@ -29,7 +30,7 @@ async fn call(channel: &Channel, path: &str, body: Vec<u8>) -> Status {
     Status::from_header_map(&head.headers).or_else(|| Status::from_header_map(&trailers)).unwrap()
 }
 
-fn framed(message: &[u8]) -> Vec<u8> {
+pub(crate) fn framed(message: &[u8]) -> Vec<u8> {
     let mut body = vec![0];
     body.extend_from_slice(&u32::try_from(message.len()).unwrap().to_be_bytes());
     body.extend_from_slice(message);
@@ -56,13 +57,12 @@ fn keyed_methods() -> Vec<(String, String)> {
     methods
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_method_refuses_a_missing_key_with_its_path() {
-    let mesh = Mesh::start().await;
+/// Calls every method without its key, and sees that it is named.
+pub(crate) async fn missing_keys(channel: &Channel) {
     let methods = keyed_methods();
     assert!(methods.len() > 8);
     for (path, key) in methods {
-        let status = call(&mesh.channel(), &path, framed(&[])).await;
+        let status = call(channel, &path, framed(&[])).await;
         let problem = Problem::from(&status);
         assert_eq!((status.code(), problem.reason.as_ref()), (Code::InvalidArgument, "INVALID_FIELD"), "{path}");
         // Of `product.product_id` the whole product may be what is missing.
@@ -71,9 +71,8 @@ async fn every_method_refuses_a_missing_key_with_its_path() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_method_survives_garbage() {
-    let mesh = Mesh::start().await;
+/// Sends every method what is no message, and sees that it is refused.
+pub(crate) async fn garbage(channel: &Channel) {
     let methods = keyed_methods().into_iter().map(|(path, _)| path);
     let lists = ["/ordermesh.orders.v1.OrderService/ListOrders", "/ordermesh.orders.v1.OrderService/CreateOrder"];
     for path in methods.chain(lists.map(str::to_owned)) {
@@ -81,21 +80,18 @@ async fn every_method_survives_garbage() {
             .fold(Vec::new(), |inner, _| [&[0x0a, u8::try_from(inner.len().min(127)).unwrap()][..], &inner].concat());
         let garbage = [vec![0xff; 300], b"\x0a\x02\xff\xfe".to_vec(), b"\x0a\x04\x0a\x02\xff\xfe".to_vec(), nested];
         for message in garbage {
-            let status = call(&mesh.channel(), &path, framed(&message)).await;
+            let status = call(channel, &path, framed(&message)).await;
             assert_eq!(status.code(), Code::InvalidArgument, "{path} {status:?}");
         }
-        let status = call(&mesh.channel(), &path, framed(&vec![0; 2 << 20])).await;
+        let status = call(channel, &path, framed(&vec![0; 2 << 20])).await;
         assert_eq!(status.code(), Code::ResourceExhausted, "{path} {status:?}");
     }
-    assert_eq!(
-        call(&mesh.channel(), "/ordermesh.orders.v1.OrderService/Nothing", framed(&[])).await.code(),
-        Code::Unimplemented
-    );
+    let nothing = call(channel, "/ordermesh.orders.v1.OrderService/Nothing", framed(&[])).await;
+    assert_eq!(nothing.code(), Code::Unimplemented);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_fault_of_an_order_is_named_at_once() {
-    let mesh = Mesh::start().await;
+/// Sends an order with several faults, and sees that all of them are named.
+pub(crate) async fn faulty_order(channel: &Channel) {
     let line = |product_id: &str, currency_code: &str| OrderLine {
         product_id: product_id.to_owned(),
         quantity: 1,
@@ -108,12 +104,30 @@ async fn every_fault_of_an_order_is_named_at_once() {
         ..Default::default()
     };
     let request = CreateOrderRequest { order: Some(order), ..Default::default() };
-    let status = mesh.orders().create_order(timed(request)).await.unwrap_err();
+    let status = OrderServiceClient::new(channel.clone()).create_order(timed(request)).await.unwrap_err();
     let problem = Problem::from(&status);
     let fields: Vec<&str> = problem.violations.iter().map(|fault| fault.field.as_str()).collect();
     for field in ["order.order_id", "order.customer_id", "order.lines[1].unit_price.currency_code"] {
         assert!(fields.contains(&field), "{fields:?} without {field}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_method_refuses_a_missing_key_with_its_path() {
+    let mesh = Mesh::start().await;
+    missing_keys(&mesh.channel()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_method_survives_garbage() {
+    let mesh = Mesh::start().await;
+    garbage(&mesh.channel()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_fault_of_an_order_is_named_at_once() {
+    let mesh = Mesh::start().await;
+    faulty_order(&mesh.channel()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

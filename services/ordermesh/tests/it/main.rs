@@ -15,6 +15,7 @@ mod instances;
 mod kafka;
 mod kills;
 mod lists;
+mod logs;
 mod notifications;
 mod payments;
 mod process;
