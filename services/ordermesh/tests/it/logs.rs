@@ -1,6 +1,8 @@
-//! What the process says of itself in its log: nothing alarming of what clients do wrong.
+//! What the process says of itself in its log: nothing alarming of what clients do wrong, and each step of a shipment to
+//! whoever asks for it.
 
 use std::path::Path;
+use std::process::Command;
 
 use proto::orders::v1::{OrderState, WaitFor};
 use serde_json::Value;
@@ -17,10 +19,11 @@ struct Logged {
 }
 
 impl Logged {
-    fn start() -> Self {
+    fn start(change: impl FnOnce(&mut Command)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut command = command(&directory.path().join("data"), &["--log-format", "json"]);
         command.stderr(std::fs::File::create(file(directory.path())).unwrap());
+        change(&mut command);
         Self { process: Process::run(command), directory }
     }
 
@@ -40,7 +43,7 @@ fn file(directory: &Path) -> std::path::PathBuf {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_input_is_nothing_to_be_alarmed_about_and_nothing_is_lost_by_it() {
-    let logged = Logged::start();
+    let logged = Logged::start(|_| {});
     let channel = logged.process.channel();
     let shop = Shop::new(channel.clone());
     shop.stock("jumpers", 10).await;
@@ -65,4 +68,36 @@ async fn bad_input_is_nothing_to_be_alarmed_about_and_nothing_is_lost_by_it() {
     assert!(log.iter().any(|line| line["level"] == "INFO"), "{log:?}");
     let alarming: Vec<_> = log.iter().filter(|line| line["level"] == "WARN" || line["level"] == "ERROR").collect();
     assert!(alarming.is_empty(), "{alarming:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_step_of_a_shipment_is_logged_for_whoever_asks_for_it() {
+    let logged = Logged::start(|command| {
+        command.env("ORDERMESH__LOG__LEVEL", "info,shipping=debug");
+    });
+    let shop = Shop::new(logged.process.channel());
+    for product in ["atlas", "globe"] {
+        shop.made_to_order(product).await;
+    }
+    shop.create(named("o-1", order("c-1", &[("atlas", 1), ("globe", 1)]))).await.unwrap();
+    shop.wait("o-1", WaitFor::Validated).await.unwrap();
+    shop.shipment_at("o-1", proto::shipping::v1::ShipmentState::Waiting, "0/2").await;
+    for product in ["atlas", "globe"] {
+        shop.report("o-1", product, 1, product).await.unwrap();
+    }
+    shop.wait("o-1", WaitFor::Shipped).await.unwrap();
+    drop(shop);
+    let log = logged.stop().await;
+    let steps: Vec<_> = log
+        .iter()
+        .filter(|line| line["order_id"] == "o-1" && line["progress"].is_string())
+        .map(|line| (line["level"].as_str(), line["message"].as_str(), line["progress"].as_str()))
+        .collect();
+    let debug = |message, progress| (Some("DEBUG"), Some(message), Some(progress));
+    let expected = [
+        debug("items manufactured, waiting", "0/2"),
+        debug("items manufactured, waiting", "1/2"),
+        debug("shipped", "2/2"),
+    ];
+    assert_eq!(steps, expected);
 }
