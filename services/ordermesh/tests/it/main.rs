@@ -7,6 +7,7 @@ mod binary;
 mod catalog;
 mod customers;
 mod dead_letters;
+mod deadlines;
 mod fraud;
 mod fulfilment;
 mod history;
