@@ -1,15 +1,21 @@
-//! Acceptance case 8: the process is killed with -9 between any two steps and started again. Every order ends, none twice.
+//! Acceptance case 8: the process is killed with -9 between any two steps and started again. Every order ends, none twice, and
+//! each check gives one verdict.
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::path::Path;
 use std::time::Duration;
 
+use embedded_broker::EmbeddedLog;
+use event_log::{EventLog, FetchFrom, FetchLimits, Record, TopicPartition};
+use prost::Message;
 use proto::inventory::v1::Fulfilment;
 use proto::orders::v1::{Order, OrderState, WaitFor};
 use proto::shipping::v1::ShipmentState;
-use proto::validation::v1::{Check, Outcome};
+use proto::validation::v1::{Check, Outcome, Verdict};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use task_runtime::Source;
 use tempfile::TempDir;
 use tonic::{Code, Status};
 
@@ -115,6 +121,8 @@ async fn every_order_ends_and_none_twice_whenever_the_process_is_killed() {
     }
     mortal.die();
     check(&mortal.shop()).await;
+    mortal.process.take().unwrap().kill();
+    each_check_gave_one_verdict(mortal.data.path()).await;
     println!("{} kills", mortal.kills);
     assert!(mortal.kills > ORDERS / 8, "only {} kills", mortal.kills);
 }
@@ -159,4 +167,56 @@ async fn check(shop: &Shop) {
         let left = STOCK - gone;
         eventually(product, async || (shop.pieces(product).await == (left, 0, left)).then_some(())).await;
     }
+}
+
+/// Checks whose verdicts are records, with their topics. DETAILS is judged where verdicts are collected.
+const VERDICTS: [(Check, &str); 3] = [
+    (Check::Fraud, validation::topics::ORDER_VERDICTS),
+    (Check::Inventory, inventory::topics::INVENTORY_VERDICTS),
+    (Check::Credit, customers::topics::CREDIT_VERDICTS),
+];
+
+/// What the log of a process that is gone says: the API shows each verdict once, however often it was given.
+async fn each_check_gave_one_verdict(data: &Path) {
+    let log = EmbeddedLog::open(embedded_broker::Config::new(data.join("log"))).unwrap();
+    let topics = log.topics().await.unwrap();
+    for (check, topic) in VERDICTS {
+        let topic = topics.iter().find(|spec| spec.name.as_str() == topic).unwrap();
+        let mut given: BTreeMap<(String, u32), usize> = BTreeMap::new();
+        for partition in 0..topic.partitions {
+            let at = TopicPartition { topic: topic.name.clone(), partition };
+            for record in taken(&log, at).await {
+                let verdict = Verdict::decode(record.value.unwrap()).unwrap();
+                assert_eq!(verdict.check(), check);
+                *given.entry((verdict.order_id, verdict.line)).or_default() += 1;
+            }
+        }
+        let lines = |n: usize| if check == Check::Inventory { wanted(n).lines.len() } else { 1 };
+        let key = |n: usize, line: usize| (format!("o-{n}"), u32::try_from(line).unwrap());
+        let once = (0..ORDERS).flat_map(|n| (0..lines(n)).map(move |line| (key(n, line), 1)));
+        assert_eq!(given, once.collect(), "{check:?}");
+    }
+    log.close().await;
+}
+
+/// The records of a partition that a receiver takes: of each sender those whose number is the next one.
+async fn taken(log: &EmbeddedLog, at: TopicPartition) -> Vec<Record> {
+    let limits = FetchLimits { max_bytes_per_partition: 1 << 20, max_wait: Duration::ZERO };
+    let mut offset = log.earliest(&at).await.unwrap();
+    let end = log.latest(&at).await.unwrap();
+    let mut watermarks: BTreeMap<(String, u128), u64> = BTreeMap::new();
+    let mut taken = Vec::new();
+    while offset < end {
+        let from = [FetchFrom { partition: at.clone(), offset }];
+        for stored in log.fetch(&from, limits).await.unwrap().remove(0).result.unwrap().records {
+            offset = stored.offset.next();
+            let source = Source::of(&stored.record).unwrap();
+            let watermark = watermarks.entry((source.task.to_owned(), source.incarnation)).or_default();
+            if source.sequence == *watermark + 1 {
+                *watermark += 1;
+                taken.push(stored.record);
+            }
+        }
+    }
+    taken
 }
