@@ -1,6 +1,6 @@
 //! What a service may refuse, as a value: it travels from a task to the client without knowing gRPC.
 //!
-//! A [`Problem`] holds only what the client may know. What happened inside belongs into the log: see [`report`].
+//! A [`Problem`] holds only what the client may know. What happened inside belongs into the log, where it is handled.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -105,26 +105,6 @@ impl Problem {
         self.retry_after = Some(delay);
         self
     }
-}
-
-/// An error of a service that can reach a client.
-pub trait ServiceError: Error {
-    /// What the client may know of it.
-    fn problem(&self) -> Problem;
-
-    /// Its kind.
-    fn code(&self) -> Code {
-        self.problem().code
-    }
-}
-
-/// What the client is told of an error. A bug is logged with its causes, since the client is told nothing of them.
-pub fn report(error: &impl ServiceError) -> Problem {
-    let problem = error.problem();
-    if problem.code == Code::Internal {
-        tracing::error!(error = %Chain(error), "request failed");
-    }
-    problem
 }
 
 /// Shows an error with all its causes on one line.

@@ -41,7 +41,7 @@ pub use config::HostConfig;
 pub use credentials::FileError;
 pub use diagnostics::Health;
 pub use dial::{AddressError, Dialer, PeerChannel, SecretError};
-pub use error::{Chain, Code, Problem, ServiceError, Violation, report};
+pub use error::{Chain, Code, Problem, Violation};
 pub use faults::FieldFaults;
 pub use live::{Renew, renew_all};
 pub use owner::{Addresses, Answer, Call, Deadline, Listed, Look, Owner, Page};
