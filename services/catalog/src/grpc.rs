@@ -4,7 +4,7 @@ mod lists;
 
 use proto::catalog::v1 as pb;
 use proto::catalog::v1::catalog_service_server::CatalogService;
-use service_host::{Answer, Call, FieldFaults, Owner, Page, Problem, owner};
+use service_host::{Answer, Call, Owner, Page, Problem, owner};
 use task_runtime::View;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
@@ -61,7 +61,7 @@ impl CatalogService for Catalog {
         request: Request<pb::CreateAuthorRequest>,
     ) -> Result<Response<pb::CreateAuthorResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        let call = requests::author(CREATE_AUTHOR, request.author, request.request_id)?;
+        let call = requests::author(self.owner.faults(), CREATE_AUTHOR, request.author, request.request_id)?;
         let Changed { value, consistency_token, served_by } = self.change_author(&metadata, call).await?;
         Ok(Response::new(pb::CreateAuthorResponse { author: Some(value), consistency_token, served_by }))
     }
@@ -71,7 +71,7 @@ impl CatalogService for Catalog {
         request: Request<pb::UpdateAuthorRequest>,
     ) -> Result<Response<pb::UpdateAuthorResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        let call = requests::author(UPDATE_AUTHOR, request.author, request.request_id)?;
+        let call = requests::author(self.owner.faults(), UPDATE_AUTHOR, request.author, request.request_id)?;
         let Changed { value, consistency_token, served_by } = self.change_author(&metadata, call).await?;
         Ok(Response::new(pb::UpdateAuthorResponse { author: Some(value), consistency_token, served_by }))
     }
@@ -81,7 +81,7 @@ impl CatalogService for Catalog {
         request: Request<pb::DeleteAuthorRequest>,
     ) -> Result<Response<pb::DeleteAuthorResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        let call = requests::delete_author(request)?;
+        let call = requests::delete_author(self.owner.faults(), request)?;
         let Changed { value, consistency_token, served_by } = self.change_author(&metadata, call).await?;
         Ok(Response::new(pb::DeleteAuthorResponse { author: Some(value), consistency_token, served_by }))
     }
@@ -91,7 +91,7 @@ impl CatalogService for Catalog {
         request: Request<pb::GetAuthorRequest>,
     ) -> Result<Response<pb::GetAuthorResponse>, Status> {
         let request = request.into_inner();
-        let mut faults = FieldFaults::new();
+        let mut faults = self.owner.faults();
         requests::author_code(&mut faults, "code", &request.code);
         faults.finish()?;
         let code = request.code.clone();
@@ -109,7 +109,7 @@ impl CatalogService for Catalog {
         request: Request<pb::ListAuthorsRequest>,
     ) -> Result<Response<pb::ListAuthorsResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        let mut faults = FieldFaults::new();
+        let mut faults = self.owner.faults();
         let state = lists::author_state(&mut faults, request.state);
         let page = Page::of(&metadata, &request, request.page_size, &request.page_token, faults)?;
         let rows_max = self.config.list_rows_max;
@@ -125,7 +125,7 @@ impl CatalogService for Catalog {
         request: Request<pb::CreateBookRequest>,
     ) -> Result<Response<pb::CreateBookResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        let call = requests::create_book(request, &metadata)?;
+        let call = requests::create_book(self.owner.faults(), request, &metadata)?;
         let Changed { value, consistency_token, served_by } = self.change_book(&metadata, call).await?;
         Ok(Response::new(pb::CreateBookResponse { book: Some(value), consistency_token, served_by }))
     }
@@ -135,7 +135,7 @@ impl CatalogService for Catalog {
         request: Request<pb::SetBookAuthorRequest>,
     ) -> Result<Response<pb::SetBookAuthorResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        let call = requests::set_book_author(request)?;
+        let call = requests::set_book_author(self.owner.faults(), request)?;
         let Changed { value, consistency_token, served_by } = self.change_book(&metadata, call).await?;
         Ok(Response::new(pb::SetBookAuthorResponse { book: Some(value), consistency_token, served_by }))
     }
@@ -145,7 +145,7 @@ impl CatalogService for Catalog {
         request: Request<pb::AddChapterRequest>,
     ) -> Result<Response<pb::AddChapterResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        let call = requests::add_chapter(request)?;
+        let call = requests::add_chapter(self.owner.faults(), request)?;
         let Changed { value, consistency_token, served_by } = self.change_book(&metadata, call).await?;
         // Ids only grow, so that the new chapter is the last one.
         let chapter_id = value.chapters.last().map_or(0, |chapter| chapter.chapter_id);
@@ -157,7 +157,7 @@ impl CatalogService for Catalog {
         request: Request<pb::RemoveChapterRequest>,
     ) -> Result<Response<pb::RemoveChapterResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        let call = requests::remove_chapter(request)?;
+        let call = requests::remove_chapter(self.owner.faults(), request)?;
         let Changed { value, consistency_token, served_by } = self.change_book(&metadata, call).await?;
         Ok(Response::new(pb::RemoveChapterResponse { book: Some(value), consistency_token, served_by }))
     }
@@ -167,14 +167,14 @@ impl CatalogService for Catalog {
         request: Request<pb::RemoveBookRequest>,
     ) -> Result<Response<pb::RemoveBookResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        let call = requests::remove_book(request)?;
+        let call = requests::remove_book(self.owner.faults(), request)?;
         let Changed { value, consistency_token, served_by } = self.change_book(&metadata, call).await?;
         Ok(Response::new(pb::RemoveBookResponse { book: Some(value), consistency_token, served_by }))
     }
 
     async fn get_book(&self, request: Request<pb::GetBookRequest>) -> Result<Response<pb::GetBookResponse>, Status> {
         let request = request.into_inner();
-        let mut faults = FieldFaults::new();
+        let mut faults = self.owner.faults();
         requests::book_id(&mut faults, "book_id", &request.book_id);
         faults.finish()?;
         let book_id = request.book_id.clone();
@@ -189,7 +189,7 @@ impl CatalogService for Catalog {
         request: Request<pb::ListBooksRequest>,
     ) -> Result<Response<pb::ListBooksResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        let mut faults = FieldFaults::new();
+        let mut faults = self.owner.faults();
         requests::optional_author_code(&mut faults, "author_code", &request.author_code);
         let state = lists::book_state(&mut faults, request.state);
         let page = Page::of(&metadata, &request, request.page_size, &request.page_token, faults)?;
@@ -206,7 +206,7 @@ impl CatalogService for Catalog {
         request: Request<pb::ListBookCardsRequest>,
     ) -> Result<Response<pb::ListBookCardsResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        let mut faults = FieldFaults::new();
+        let mut faults = self.owner.faults();
         requests::optional_author_code(&mut faults, "author_code", &request.author_code);
         let page = Page::of(&metadata, &request, request.page_size, &request.page_token, faults)?;
         let (author_code, rows_max) = (request.author_code, self.config.list_rows_max);
@@ -223,7 +223,7 @@ impl CatalogService for Catalog {
         request: Request<pb::GetCommandOutcomeRequest>,
     ) -> Result<Response<pb::GetCommandOutcomeResponse>, Status> {
         let request = request.into_inner();
-        let key = requests::outcome(&request)?;
+        let key = requests::outcome(self.owner.faults(), &request)?;
         let (row_key, request_id) = (outcome_key(&key, &request.request_id), request.request_id);
         let read = move |view: &View<'_>| {
             let row = owner::row(view, OUTCOMES, &row_key)?;

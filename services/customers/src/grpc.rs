@@ -4,7 +4,7 @@ mod lists;
 
 use proto::customers::v1 as pb;
 use proto::customers::v1::customer_service_server::CustomerService;
-use service_host::{FieldFaults, Owner, Page, Problem, owner, validate};
+use service_host::{Owner, Page, Problem, owner, validate};
 use task_runtime::View;
 use tonic::{Request, Response, Status};
 
@@ -33,7 +33,7 @@ impl CustomerService for Customers {
         request: Request<pb::CreateCustomerRequest>,
     ) -> Result<Response<pb::CreateCustomerResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        let call = requests::create(request)?;
+        let call = requests::create(self.owner.faults(), request)?;
         let answer = self.owner.execute::<pb::CreateCustomerResponse>(&metadata, call).await?;
         let (consistency_token, served_by) =
             (self.owner.consistency_token(&answer), Some(self.owner.served_by(&answer)));
@@ -45,7 +45,7 @@ impl CustomerService for Customers {
         request: Request<pb::UpdateCustomerRequest>,
     ) -> Result<Response<pb::UpdateCustomerResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        let call = requests::update(request)?;
+        let call = requests::update(self.owner.faults(), request)?;
         let answer = self.owner.execute::<pb::UpdateCustomerResponse>(&metadata, call).await?;
         let (consistency_token, served_by) =
             (self.owner.consistency_token(&answer), Some(self.owner.served_by(&answer)));
@@ -57,7 +57,7 @@ impl CustomerService for Customers {
         request: Request<pb::SetCreditLimitRequest>,
     ) -> Result<Response<pb::SetCreditLimitResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        let call = requests::set_credit_limit(request)?;
+        let call = requests::set_credit_limit(self.owner.faults(), request)?;
         let answer = self.owner.execute::<pb::SetCreditLimitResponse>(&metadata, call).await?;
         let (consistency_token, served_by) =
             (self.owner.consistency_token(&answer), Some(self.owner.served_by(&answer)));
@@ -69,7 +69,7 @@ impl CustomerService for Customers {
         request: Request<pb::GetCustomerRequest>,
     ) -> Result<Response<pb::GetCustomerResponse>, Status> {
         let request = request.into_inner();
-        let mut faults = FieldFaults::new();
+        let mut faults = self.owner.faults();
         validate::id(&mut faults, "customer_id", &request.customer_id);
         faults.finish()?;
         let customer_id = request.customer_id.clone();
@@ -86,7 +86,7 @@ impl CustomerService for Customers {
         request: Request<pb::ListCustomersRequest>,
     ) -> Result<Response<pb::ListCustomersResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        let page = Page::of(&metadata, &request, request.page_size, &request.page_token, FieldFaults::new())?;
+        let page = Page::of(&metadata, &request, request.page_size, &request.page_token, self.owner.faults())?;
         let rows_max = self.config.list_rows_max;
         let read = move |view: &View<'_>, page: &Page| lists::customers(view, page, rows_max);
         let answer = self.owner.list(page, request.consistency.as_ref(), read).await?;
@@ -100,7 +100,7 @@ impl CustomerService for Customers {
         request: Request<pb::ListCustomerOrdersRequest>,
     ) -> Result<Response<pb::ListCustomerOrdersResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        let mut faults = FieldFaults::new();
+        let mut faults = self.owner.faults();
         validate::optional_id(&mut faults, "customer_id", &request.customer_id);
         let page = Page::of(&metadata, &request, request.page_size, &request.page_token, faults)?;
         let (customer_id, rows_max) = (request.customer_id, self.config.list_rows_max);
@@ -117,7 +117,7 @@ impl CustomerService for Customers {
         request: Request<pb::SendGreetingRequest>,
     ) -> Result<Response<pb::SendGreetingResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        let call = requests::greet(request, &metadata)?;
+        let call = requests::greet(self.owner.faults(), request, &metadata)?;
         let answer = self.owner.execute::<pb::SendGreetingResponse>(&metadata, call).await?;
         let (consistency_token, served_by) =
             (self.owner.consistency_token(&answer), Some(self.owner.served_by(&answer)));
@@ -129,7 +129,7 @@ impl CustomerService for Customers {
         request: Request<pb::ListGreetingsRequest>,
     ) -> Result<Response<pb::ListGreetingsResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        let mut faults = FieldFaults::new();
+        let mut faults = self.owner.faults();
         validate::optional_id(&mut faults, "customer_id", &request.customer_id);
         let page = Page::of(&metadata, &request, request.page_size, &request.page_token, faults)?;
         let (customer_id, rows_max) = (request.customer_id, self.config.list_rows_max);

@@ -34,6 +34,7 @@ impl DeadLetterService for DeadLetters {
         request: Request<pb::ListDeadLettersRequest>,
     ) -> Result<Response<pb::ListDeadLettersResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
+        // These ids are made by the mesh, which no limit for those of clients may keep from being asked for.
         let mut faults = FieldFaults::new();
         validate::optional_id(&mut faults, "service", &request.service);
         validate::optional_id(&mut faults, "dead_letter_id", &request.dead_letter_id);
@@ -70,6 +71,7 @@ impl DeadLetterService for DeadLetters {
         request: Request<pb::ReplayDeadLetterRequest>,
     ) -> Result<Response<pb::ReplayDeadLetterResponse>, Status> {
         let (metadata, _, mut request) = request.into_parts();
+        // As in a list.
         let mut faults = FieldFaults::new();
         validate::request_id(&mut faults, &request.request_id);
         validate::id(&mut faults, "dead_letter_id", &request.dead_letter_id);

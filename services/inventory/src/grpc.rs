@@ -34,7 +34,7 @@ impl InventoryService for Inventory {
         request: Request<pb::UpsertProductRequest>,
     ) -> Result<Response<pb::UpsertProductResponse>, Status> {
         let (metadata, _, mut request) = request.into_parts();
-        let product = check_upsert(&request)?;
+        let product = check_upsert(self.owner.faults(), &request)?;
         let product_id = product.product_id.clone();
         // What a client cannot set must not make a repeat look different.
         let product = pb::Product { stock: 0, reserved: 0, available: 0, ..product.clone() };
@@ -49,7 +49,7 @@ impl InventoryService for Inventory {
 
     async fn set_stock(&self, request: Request<pb::SetStockRequest>) -> Result<Response<pb::SetStockResponse>, Status> {
         let (metadata, _, mut request) = request.into_parts();
-        let mut faults = FieldFaults::new();
+        let mut faults = self.owner.faults();
         check_change(&mut faults, &request.product_id, &request.etag, &request.request_id);
         if request.quantity < 0 {
             faults.add("quantity", "must not be negative");
@@ -65,7 +65,7 @@ impl InventoryService for Inventory {
 
     async fn add_stock(&self, request: Request<pb::AddStockRequest>) -> Result<Response<pb::AddStockResponse>, Status> {
         let (metadata, _, mut request) = request.into_parts();
-        let mut faults = FieldFaults::new();
+        let mut faults = self.owner.faults();
         check_change(&mut faults, &request.product_id, &request.etag, &request.request_id);
         faults.finish()?;
         let request_id = std::mem::take(&mut request.request_id);
@@ -81,7 +81,7 @@ impl InventoryService for Inventory {
         request: Request<pb::GetProductRequest>,
     ) -> Result<Response<pb::GetProductResponse>, Status> {
         let request = request.into_inner();
-        let mut faults = FieldFaults::new();
+        let mut faults = self.owner.faults();
         validate::id(&mut faults, "product_id", &request.product_id);
         faults.finish()?;
         let product_id = request.product_id.clone();
@@ -100,7 +100,7 @@ impl InventoryService for Inventory {
         request: Request<pb::ListProductsRequest>,
     ) -> Result<Response<pb::ListProductsResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        let page = Page::of(&metadata, &request, request.page_size, &request.page_token, FieldFaults::new())?;
+        let page = Page::of(&metadata, &request, request.page_size, &request.page_token, self.owner.faults())?;
         let rows_max = self.config.list_rows_max;
         let read = move |view: &View<'_>, page: &Page| {
             page.fill(view, STOCK, b"", rows_max, |key, stock| product(view, key, &stock).map(Some))
@@ -118,8 +118,7 @@ fn call(name: &'static str, product_id: &str, request_id: String, request: &impl
     Call { name, key, request_id, payload: request.encode_to_vec().into(), attachment: Bytes::new() }
 }
 
-fn check_upsert(request: &pb::UpsertProductRequest) -> Result<&pb::Product, Problem> {
-    let mut faults = FieldFaults::new();
+fn check_upsert(mut faults: FieldFaults, request: &pb::UpsertProductRequest) -> Result<&pb::Product, Problem> {
     validate::request_id(&mut faults, &request.request_id);
     let Some(product) = &request.product else {
         faults.add("product", "must be set");

@@ -34,7 +34,7 @@ impl ManufacturingService for Manufacturing {
         request: Request<pb::ReportManufacturedRequest>,
     ) -> Result<Response<pb::ReportManufacturedResponse>, Status> {
         let (metadata, _, mut request) = request.into_parts();
-        check_report(&request)?;
+        check_report(self.owner.faults(), &request)?;
         let request_id = std::mem::take(&mut request.request_id);
         let key = Bytes::copy_from_slice(request.order_id.as_bytes());
         let payload = request.encode_to_vec().into();
@@ -50,7 +50,7 @@ impl ManufacturingService for Manufacturing {
         request: Request<pb::GetWorkOrderRequest>,
     ) -> Result<Response<pb::GetWorkOrderResponse>, Status> {
         let request = request.into_inner();
-        let mut faults = FieldFaults::new();
+        let mut faults = self.owner.faults();
         validate::id(&mut faults, "order_id", &request.order_id);
         faults.finish()?;
         let order_id = request.order_id.clone();
@@ -68,7 +68,7 @@ impl ManufacturingService for Manufacturing {
         request: Request<pb::ListWorkOrdersRequest>,
     ) -> Result<Response<pb::ListWorkOrdersResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        let mut faults = FieldFaults::new();
+        let mut faults = self.owner.faults();
         let state = wire::state_filter(request.state).unwrap_or_else(|()| {
             faults.add("state", "is no state of a work order");
             None
@@ -90,8 +90,7 @@ impl ManufacturingService for Manufacturing {
     }
 }
 
-fn check_report(request: &pb::ReportManufacturedRequest) -> Result<(), Problem> {
-    let mut faults = FieldFaults::new();
+fn check_report(mut faults: FieldFaults, request: &pb::ReportManufacturedRequest) -> Result<(), Problem> {
     validate::id(&mut faults, "order_id", &request.order_id);
     validate::id(&mut faults, "product_id", &request.product_id);
     if request.quantity < 1 {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use proto::notifications::v1 as pb;
 use proto::notifications::v1::notification_service_server::NotificationService;
-use service_host::{FieldFaults, Owner, Page, Problem, owner, validate};
+use service_host::{Owner, Page, Problem, owner, validate};
 use task_runtime::View;
 use tonic::{Request, Response, Status};
 
@@ -31,7 +31,7 @@ impl NotificationService for Notifications {
         request: Request<pb::ListNotificationsRequest>,
     ) -> Result<Response<pb::ListNotificationsResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        let mut faults = FieldFaults::new();
+        let mut faults = self.owner.faults();
         validate::optional_id(&mut faults, "order_id", &request.order_id);
         let state = wire::state_filter(request.state).unwrap_or_else(|()| {
             faults.add("state", "is no state of a notification");

@@ -353,6 +353,9 @@ impl Config {
         // The services' own servers take no more than 4 MiB.
         within("limits.message_bytes_max", self.limits.message_bytes_max, 1024..=4 << 20)?;
         within("limits.calls_max", self.limits.calls_max, 1..=10_000_000)?;
+        // Ids that the gateway makes must be let in.
+        within("limits.id_chars_max", self.limits.id_chars_max, 36..=service_host::validate::ID_CHARS_MAX)?;
+        within("limits.text_bytes_max", self.limits.text_bytes_max, 64..=service_host::validate::TEXT_BYTES_MAX)?;
         self.gateway.check(self.limits.message_bytes_max)?;
         self.watches.check()?;
         self.schemas.check()?;
@@ -409,6 +412,16 @@ mod tests {
         config.check().unwrap();
         config.gateway.tries_max = 0;
         assert!(config.check().unwrap_err().starts_with("gateway.tries_max"));
+        let limits = |change: fn(&mut service_host::config::LimitsConfig)| {
+            let mut config = Config::default();
+            change(&mut config.limits);
+            config.check().unwrap_err()
+        };
+        assert_eq!(limits(|limits| limits.id_chars_max = 65), "limits.id_chars_max is 65; it must be 36 to 64");
+        assert_eq!(limits(|limits| limits.text_bytes_max = 63), "limits.text_bytes_max is 63; it must be 64 to 4096");
+        let mut config = Config::default();
+        config.gateway.rate_limit.burst = 0;
+        assert!(config.check().unwrap_err().starts_with("gateway.rate_limit.burst is 0"));
         let mut config = Config::default();
         config.kafka.append_bytes_max = 64 * 1024;
         assert_eq!(config.check().unwrap_err(), "kafka.append_bytes_max is 65536; it must be at least 327680");

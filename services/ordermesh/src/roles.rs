@@ -7,7 +7,7 @@ use std::sync::Arc;
 use event_log::partition_for_key;
 use gateway::{Claim, Current, LocalOwner, NoOwner, Owner, Owners};
 use http::{Request, Response};
-use service_host::{Addresses, KeyName, Watches};
+use service_host::{Addresses, FieldLimits, KeyName, Watches};
 use task_runtime::{Definition, Runtime, Tasks, Work};
 use tokio::sync::watch;
 use tonic::body::Body;
@@ -50,6 +50,7 @@ pub(crate) struct Roles {
     partitions: u32,
     instance: Arc<str>,
     addresses: Addresses,
+    limits: FieldLimits,
     owners: HashMap<&'static str, LocalOwner>,
     services: HashMap<&'static str, LocalOwner>,
     tasks: HashMap<&'static str, Tasks>,
@@ -63,6 +64,7 @@ impl Roles {
             partitions: config.mesh.partitions,
             instance: Arc::from(config.mesh.instance.as_str()),
             addresses,
+            limits: config.limits.fields(),
             owners: HashMap::new(),
             services: HashMap::new(),
             tasks: HashMap::new(),
@@ -89,7 +91,8 @@ impl Roles {
     {
         let Some(tasks) = runtime.tasks(role) else { return };
         self.tasks.insert(role, tasks.clone());
-        let owner = service_host::Owner::new(tasks, self.instance.clone()).with_addresses(self.addresses.clone());
+        let owner = service_host::Owner::new(tasks, self.instance.clone());
+        let owner = owner.with_addresses(self.addresses.clone()).with_limits(self.limits);
         let owner = LocalOwner::new(server(owner));
         self.owners.insert(role, owner.clone());
         self.services.insert(S::NAME, owner);

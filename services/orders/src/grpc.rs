@@ -3,7 +3,7 @@
 use proto::orders::v1 as api;
 use proto::orders::v1::order_service_server::OrderService;
 use service_host::watch::{Messages, Typed};
-use service_host::{Answer, Deadline, FieldFaults, Look, Owner, Page, Problem, Watches, owner, validate};
+use service_host::{Answer, Deadline, Look, Owner, Page, Problem, Watches, owner, validate};
 use task_runtime::{Feed, View};
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
@@ -32,7 +32,7 @@ impl Orders {
 
     pub(crate) async fn open_one(&self, request: api::WatchOrderRequest) -> Result<Messages, Problem> {
         let partition = self.owner.partition_of(request.order_id.as_bytes());
-        self.watches.open(&self.owner, &self.feed, watch::of_one(request, partition)?).await
+        self.watches.open(&self.owner, &self.feed, watch::of_one(self.owner.faults(), request, partition)?).await
     }
 
     pub(crate) async fn open_many(
@@ -40,7 +40,7 @@ impl Orders {
         metadata: &MetadataMap,
         request: api::WatchOrdersRequest,
     ) -> Result<Messages, Problem> {
-        self.watches.open(&self.owner, &self.feed, watch::of_many(request, metadata)?).await
+        self.watches.open(&self.owner, &self.feed, watch::of_many(self.owner.faults(), request, metadata)?).await
     }
 
     /// Waits until the order has reached the milestone.
@@ -66,7 +66,7 @@ impl OrderService for Orders {
     ) -> Result<Response<api::CreateOrderResponse>, Status> {
         let deadline = Deadline::of(request.metadata());
         let (metadata, _, request) = request.into_parts();
-        let (wish, call) = Create::of(request, &metadata, &self.config)?;
+        let (wish, call) = Create::of(self.owner.faults(), request, &metadata, &self.config)?;
         let answer = self.owner.execute::<api::CreateOrderReply>(&metadata, call).await?;
         let consistency_token = self.owner.consistency_token(&answer);
         let order_id = wish.order_id(&answer.value);
@@ -94,7 +94,7 @@ impl OrderService for Orders {
     ) -> Result<Response<api::GetOrderResponse>, Status> {
         let deadline = Deadline::of(request.metadata());
         let request = request.into_inner();
-        let answer = match requests::get(&request)? {
+        let answer = match requests::get(self.owner.faults(), &request)? {
             // A wait begins with a strong look, which satisfies every bound.
             Some(milestone) => self.wait(deadline, &request.order_id, milestone).await?,
             None => {
@@ -114,7 +114,7 @@ impl OrderService for Orders {
         request: Request<api::GetOrderHistoryRequest>,
     ) -> Result<Response<api::GetOrderHistoryResponse>, Status> {
         let request = request.into_inner();
-        let mut faults = FieldFaults::new();
+        let mut faults = self.owner.faults();
         validate::id(&mut faults, "order_id", &request.order_id);
         faults.finish()?;
         let key = request.order_id.clone();
@@ -131,7 +131,7 @@ impl OrderService for Orders {
         request: Request<api::ListOrdersRequest>,
     ) -> Result<Response<api::ListOrdersResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        let mut faults = FieldFaults::new();
+        let mut faults = self.owner.faults();
         let state = requests::filter(&mut faults, request.state, &request.customer_id);
         let page = Page::of(&metadata, &request, request.page_size, &request.page_token, faults)?;
         let (customer_id, rows_max) = (request.customer_id, self.config.list_rows_max);
@@ -149,7 +149,7 @@ impl OrderService for Orders {
         let deadline = Deadline::of(request.metadata());
         let (metadata, _, request) = request.into_parts();
         let order_id = request.order_id.clone();
-        self.owner.execute::<api::CancelOrderReply>(&metadata, requests::cancel(request)?).await?;
+        self.owner.execute::<api::CancelOrderReply>(&metadata, requests::cancel(self.owner.faults(), request)?).await?;
         // How an order ended never changes, so that every repeat of this request ends here with the same answer.
         let ended = self.wait(deadline, &order_id, Milestone::Shipped).await?;
         if ended.value.state != State::Cancelled {

@@ -26,8 +26,11 @@ pub(crate) fn content(record: &Record, place: Place) -> Option<Content> {
 ///
 /// # Errors
 /// INVALID_FIELD with every fault.
-pub(crate) fn of_one(request: api::WatchOrderRequest, partition: u32) -> Result<Plan, Problem> {
-    let mut faults = FieldFaults::new();
+pub(crate) fn of_one(
+    mut faults: FieldFaults,
+    request: api::WatchOrderRequest,
+    partition: u32,
+) -> Result<Plan, Problem> {
     validate::id(&mut faults, "order_id", &request.order_id);
     faults.finish()?;
     let key = Bytes::copy_from_slice(request.order_id.as_bytes());
@@ -47,8 +50,11 @@ pub(crate) fn of_one(request: api::WatchOrderRequest, partition: u32) -> Result<
 ///
 /// # Errors
 /// INVALID_FIELD with every fault.
-pub(crate) fn of_many(request: api::WatchOrdersRequest, metadata: &MetadataMap) -> Result<Plan, Problem> {
-    let mut faults = FieldFaults::new();
+pub(crate) fn of_many(
+    mut faults: FieldFaults,
+    request: api::WatchOrdersRequest,
+    metadata: &MetadataMap,
+) -> Result<Plan, Problem> {
     let state = requests::filter(&mut faults, request.state, &request.customer_id);
     faults.finish()?;
     let of_customer = !request.customer_id.is_empty();

@@ -31,7 +31,7 @@ impl PaymentService for Payments {
         request: Request<pb::RecordPaymentRequest>,
     ) -> Result<Response<pb::RecordPaymentResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        let payment = check(&request)?;
+        let payment = check(self.owner.faults(), &request)?;
         let pb::Payment { payment_id, order_id, amount, .. } = payment.clone();
         let key = Bytes::copy_from_slice(order_id.as_bytes());
         // What a client cannot set must not make a repeat look different.
@@ -50,7 +50,7 @@ impl PaymentService for Payments {
         request: Request<pb::GetPaymentRequest>,
     ) -> Result<Response<pb::GetPaymentResponse>, Status> {
         let request = request.into_inner();
-        let mut faults = FieldFaults::new();
+        let mut faults = self.owner.faults();
         validate::id(&mut faults, "order_id", &request.order_id);
         faults.finish()?;
         let order_id = request.order_id.clone();
@@ -66,8 +66,7 @@ impl PaymentService for Payments {
     }
 }
 
-fn check(request: &pb::RecordPaymentRequest) -> Result<&pb::Payment, Problem> {
-    let mut faults = FieldFaults::new();
+fn check(mut faults: FieldFaults, request: &pb::RecordPaymentRequest) -> Result<&pb::Payment, Problem> {
     validate::request_id(&mut faults, &request.request_id);
     let Some(payment) = &request.payment else {
         faults.add("payment", "must be set");

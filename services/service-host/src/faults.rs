@@ -1,9 +1,25 @@
 //! Collects everything that is wrong with the fields of a request, so that a client learns all of it at once.
 
+use crate::validate::{ID_CHARS_MAX, TEXT_BYTES_MAX};
 use crate::{Problem, Violation};
 
 /// Most faults that one answer lists; a request with more is hopeless anyway.
 const FAULTS_MAX: usize = 200;
+
+/// How long what clients write may be. What these say at the most, stored keys and rows are made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FieldLimits {
+    /// Longest id, in characters: up to 64.
+    pub id_chars_max: usize,
+    /// Longest text, in bytes: up to 4 KiB.
+    pub text_bytes_max: usize,
+}
+
+impl Default for FieldLimits {
+    fn default() -> Self {
+        Self { id_chars_max: ID_CHARS_MAX, text_bytes_max: TEXT_BYTES_MAX }
+    }
+}
 
 /// The faults found so far.
 ///
@@ -16,12 +32,23 @@ const FAULTS_MAX: usize = 200;
 #[derive(Debug, Default)]
 pub struct FieldFaults {
     found: Vec<Violation>,
+    limits: FieldLimits,
 }
 
 impl FieldFaults {
-    /// Nothing wrong so far.
+    /// Nothing wrong so far, with the widest limits.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Nothing wrong so far, with these limits.
+    pub fn within(limits: FieldLimits) -> Self {
+        Self { found: Vec::new(), limits }
+    }
+
+    /// The limits of fields.
+    pub fn limits(&self) -> FieldLimits {
+        self.limits
     }
 
     /// Notes one fault. `field` is the path, `description` continues "the field ...".

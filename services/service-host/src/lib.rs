@@ -42,7 +42,7 @@ pub use credentials::FileError;
 pub use diagnostics::Health;
 pub use dial::{AddressError, Dialer, PeerChannel, SecretError};
 pub use error::{Chain, Code, Problem, Violation};
-pub use faults::FieldFaults;
+pub use faults::{FieldFaults, FieldLimits};
 pub use live::{Renew, renew_all};
 pub use owner::{Addresses, Answer, Call, Deadline, Listed, Look, Owner, Page};
 pub use server::{BindError, Drained, PeerAddress, Server};

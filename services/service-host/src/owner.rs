@@ -24,7 +24,7 @@ pub use page::{Listed, Page};
 pub(crate) use refusals::damaged;
 pub use refusals::unreadable;
 
-use crate::{ConsistencyToken, Problem, reply};
+use crate::{ConsistencyToken, FieldFaults, FieldLimits, Problem, reply};
 
 /// How long a wait lasts when the caller gives no deadline.
 pub const WAIT_MAX_DEFAULT: Duration = Duration::from_secs(600);
@@ -37,6 +37,7 @@ pub struct Owner {
     wait_max: Duration,
     key_name: &'static str,
     addresses: Addresses,
+    limits: FieldLimits,
 }
 
 /// Where instances are, by their names. Cheap to clone.
@@ -126,7 +127,21 @@ impl Owner {
             wait_max: WAIT_MAX_DEFAULT,
             key_name: "key",
             addresses: Addresses::default(),
+            limits: FieldLimits::default(),
         }
+    }
+
+    /// The same, which takes fields within these limits.
+    #[must_use]
+    pub fn with_limits(mut self, limits: FieldLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// What collects the faults of a request from a client.
+    #[must_use]
+    pub fn faults(&self) -> FieldFaults {
+        FieldFaults::within(self.limits)
     }
 
     /// The same, which tells callers that have come to the wrong instance where the right one is.

@@ -5,16 +5,17 @@ use proto::common::v1::Money;
 
 use crate::FieldFaults;
 
-/// Longest id, in characters.
+/// Longest id that a configuration can allow, in characters: stored keys, ids of requests and names of dead letters are made
+/// for it.
 pub const ID_CHARS_MAX: usize = 64;
-/// Longest text, in bytes.
+/// Longest text that a configuration can allow, in bytes: a row must fit into one record, and some have hundreds of texts.
 pub const TEXT_BYTES_MAX: usize = 4096;
 /// Items of a page when the client does not say.
 pub const PAGE_SIZE_DEFAULT: usize = 50;
 /// Most items of a page; more is lowered to this.
 pub const PAGE_SIZE_MAX: usize = 1000;
 
-/// An id: 1-64 of `[A-Za-z0-9_.-]`.
+/// An id: `[A-Za-z0-9_.-]`, from one to as many as the limit says, 64 by default.
 pub fn id(faults: &mut FieldFaults, field: &str, value: &str) {
     if value.is_empty() {
         faults.add(field, "must not be blank");
@@ -26,24 +27,27 @@ pub fn id(faults: &mut FieldFaults, field: &str, value: &str) {
 /// An id that may be left out.
 pub fn optional_id(faults: &mut FieldFaults, field: &str, value: &str) {
     // Ids are ASCII, so that bytes are characters; of others the length does not matter.
-    if value.len() > ID_CHARS_MAX {
-        faults.add(field, format!("must have at most {ID_CHARS_MAX} characters"));
+    let most = faults.limits().id_chars_max;
+    if value.len() > most {
+        faults.add(field, format!("must have at most {most} characters"));
     } else if !value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte)) {
         faults.add(field, "must consist of letters, digits, '_', '.' and '-'");
     }
 }
 
-/// A request id: at most 64 printable ASCII characters; may be left out.
+/// A request id: at most as many printable ASCII characters as an id has; may be left out.
 pub fn request_id(faults: &mut FieldFaults, value: &str) {
-    if value.len() > ID_CHARS_MAX || !value.bytes().all(|byte| byte.is_ascii_graphic()) {
-        faults.add("request_id", format!("must have at most {ID_CHARS_MAX} printable ASCII characters"));
+    let most = faults.limits().id_chars_max;
+    if value.len() > most || !value.bytes().all(|byte| byte.is_ascii_graphic()) {
+        faults.add("request_id", format!("must have at most {most} printable ASCII characters"));
     }
 }
 
-/// A text: at most 4 KiB.
+/// A text: at most as many bytes as the limit says, 4 KiB by default.
 pub fn text(faults: &mut FieldFaults, field: &str, value: &str) {
-    if value.len() > TEXT_BYTES_MAX {
-        faults.add(field, format!("must have at most {TEXT_BYTES_MAX} bytes"));
+    let most = faults.limits().text_bytes_max;
+    if value.len() > most {
+        faults.add(field, format!("must have at most {most} bytes"));
     }
 }
 
@@ -88,6 +92,7 @@ pub fn money<'a>(faults: &mut FieldFaults, field: &str, value: Option<&'a Money>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::FieldLimits;
 
     fn check(given: impl FnOnce(&mut FieldFaults), wanted: &[&str]) {
         let mut faults = FieldFaults::new();
@@ -116,6 +121,27 @@ mod tests {
         check(|faults| required_text(faults, "t", " \t"), &["t must not be blank"]);
         check(|faults| request_id(faults, ""), &[]);
         check(|faults| request_id(faults, "a b"), &["request_id must have at most 64 printable ASCII characters"]);
+    }
+
+    #[test]
+    fn limits_can_be_lowered() {
+        let limits = FieldLimits { id_chars_max: 36, text_bytes_max: 100 };
+        let mut faults = FieldFaults::within(limits);
+        id(&mut faults, "a", &"x".repeat(36));
+        text(&mut faults, "t", &"x".repeat(100));
+        assert!(faults.is_empty());
+        id(&mut faults, "a", &"x".repeat(37));
+        request_id(&mut faults, &"x".repeat(37));
+        required_text(&mut faults, "t", &"x".repeat(101));
+        let said: Vec<_> = faults.finish().unwrap_err().violations.into_iter().map(|fault| fault.description).collect();
+        assert_eq!(
+            said,
+            [
+                "must have at most 36 characters",
+                "must have at most 36 printable ASCII characters",
+                "must have at most 100 bytes"
+            ]
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use proto::shipping::v1 as pb;
 use proto::shipping::v1::shipping_service_server::ShippingService;
 use service_host::watch::{Messages, Typed};
-use service_host::{FieldFaults, Owner, Page, Problem, Watches, owner, validate};
+use service_host::{Owner, Page, Problem, Watches, owner, validate};
 use task_runtime::{Feed, View};
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
@@ -35,7 +35,7 @@ impl Shipping {
         metadata: &MetadataMap,
         request: pb::WatchShipmentsRequest,
     ) -> Result<Messages, Problem> {
-        self.watches.open(&self.owner, &self.feed, watch::plan(request, metadata)?).await
+        self.watches.open(&self.owner, &self.feed, watch::plan(self.owner.faults(), request, metadata)?).await
     }
 }
 
@@ -48,7 +48,7 @@ impl ShippingService for Shipping {
         request: Request<pb::GetShipmentRequest>,
     ) -> Result<Response<pb::GetShipmentResponse>, Status> {
         let request = request.into_inner();
-        let mut faults = FieldFaults::new();
+        let mut faults = self.owner.faults();
         validate::id(&mut faults, "order_id", &request.order_id);
         faults.finish()?;
         let order_id = request.order_id.clone();
@@ -65,7 +65,7 @@ impl ShippingService for Shipping {
         request: Request<pb::ListShipmentsRequest>,
     ) -> Result<Response<pb::ListShipmentsResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        let mut faults = FieldFaults::new();
+        let mut faults = self.owner.faults();
         let state = wire::state_filter(request.state).unwrap_or_else(|()| {
             faults.add("state", "is no state of a shipment");
             None

@@ -25,8 +25,11 @@ pub(crate) fn content(record: &Record, place: Place) -> Option<Content> {
 ///
 /// # Errors
 /// INVALID_FIELD with every fault.
-pub(crate) fn plan(request: pb::WatchShipmentsRequest, metadata: &MetadataMap) -> Result<Plan, Problem> {
-    let mut faults = FieldFaults::new();
+pub(crate) fn plan(
+    mut faults: FieldFaults,
+    request: pb::WatchShipmentsRequest,
+    metadata: &MetadataMap,
+) -> Result<Plan, Problem> {
     let state = wire::state_filter(request.state).unwrap_or_else(|()| {
         faults.add("state", "is no state of a shipment");
         None

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use proto::validation::v1 as api;
 use proto::validation::v1::validation_service_server::ValidationService;
-use service_host::{FieldFaults, Owner, Page, Problem, owner, validate};
+use service_host::{Owner, Page, Problem, owner, validate};
 use task_runtime::View;
 use tonic::{Request, Response, Status};
 
@@ -33,7 +33,7 @@ impl ValidationService for Validations {
         request: Request<api::GetValidationRequest>,
     ) -> Result<Response<api::GetValidationResponse>, Status> {
         let api::GetValidationRequest { order_id, consistency } = request.into_inner();
-        let mut faults = FieldFaults::new();
+        let mut faults = self.owner.faults();
         validate::id(&mut faults, "order_id", &order_id);
         faults.finish()?;
         let key = order_id.clone();
@@ -53,7 +53,7 @@ impl ValidationService for Validations {
         request: Request<api::ListFraudAlertsRequest>,
     ) -> Result<Response<api::ListFraudAlertsResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        let mut faults = FieldFaults::new();
+        let mut faults = self.owner.faults();
         validate::optional_id(&mut faults, "customer_id", &request.customer_id);
         let page = Page::of(&metadata, &request, request.page_size, &request.page_token, faults)?;
         let of_customer =

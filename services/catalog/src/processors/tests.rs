@@ -6,7 +6,7 @@ mod outcomes;
 use prost::Message;
 use proto::catalog::v1 as pb;
 use proto::catalog::v1::{author_event, book_event};
-use service_host::{Call, Problem, reply};
+use service_host::{Call, FieldFaults, Problem, reply};
 use testkit::{Driver, Emitted};
 use tonic::metadata::MetadataMap;
 
@@ -86,16 +86,26 @@ impl Library {
         names: [&str; 2],
         request_id: &str,
     ) -> Result<pb::Author, Problem> {
-        self.execute(requests::author(CREATE_AUTHOR, Some(author(code, names, "")), request_id.into()))
+        self.execute(requests::author(
+            FieldFaults::new(),
+            CREATE_AUTHOR,
+            Some(author(code, names, "")),
+            request_id.into(),
+        ))
     }
 
     pub(super) fn update_author(&mut self, code: &str, names: [&str; 2], etag: &str) -> Result<pb::Author, Problem> {
-        self.execute(requests::author(UPDATE_AUTHOR, Some(author(code, names, etag)), String::new()))
+        self.execute(requests::author(
+            FieldFaults::new(),
+            UPDATE_AUTHOR,
+            Some(author(code, names, etag)),
+            String::new(),
+        ))
     }
 
     pub(super) fn delete_author(&mut self, code: &str) -> Result<pb::Author, Problem> {
         let request = pb::DeleteAuthorRequest { code: code.into(), ..Default::default() };
-        self.execute(requests::delete_author(request))
+        self.execute(requests::delete_author(FieldFaults::new(), request))
     }
 
     pub(super) fn create_book(&mut self, book_id: &str, author_code: &str) -> Result<pb::Book, Problem> {
@@ -106,13 +116,13 @@ impl Library {
             ..Default::default()
         };
         let request = pb::CreateBookRequest { book: Some(book), request_id: String::new() };
-        self.execute(requests::create_book(request, &MetadataMap::new()))
+        self.execute(requests::create_book(FieldFaults::new(), request, &MetadataMap::new()))
     }
 
     pub(super) fn set_author(&mut self, book_id: &str, author_code: &str) -> Result<pb::Book, Problem> {
         let request =
             pb::SetBookAuthorRequest { book_id: book_id.into(), author_code: author_code.into(), ..Default::default() };
-        self.execute(requests::set_book_author(request))
+        self.execute(requests::set_book_author(FieldFaults::new(), request))
     }
 
     pub(super) fn add_chapter(&mut self, book_id: &str, title: &str, request_id: &str) -> Result<pb::Book, Problem> {
@@ -123,18 +133,18 @@ impl Library {
             request_id: request_id.into(),
             ..Default::default()
         };
-        self.execute(requests::add_chapter(request))
+        self.execute(requests::add_chapter(FieldFaults::new(), request))
     }
 
     pub(super) fn remove_chapter(&mut self, book_id: &str, chapter_id: i64) -> Result<pb::Book, Problem> {
         let request = pb::RemoveChapterRequest { book_id: book_id.into(), chapter_id, ..Default::default() };
-        self.execute(requests::remove_chapter(request))
+        self.execute(requests::remove_chapter(FieldFaults::new(), request))
     }
 
     pub(super) fn remove_book(&mut self, book_id: &str, request_id: &str) -> Result<pb::Book, Problem> {
         let request =
             pb::RemoveBookRequest { book_id: book_id.into(), request_id: request_id.into(), ..Default::default() };
-        self.execute(requests::remove_book(request))
+        self.execute(requests::remove_book(FieldFaults::new(), request))
     }
 }
 

@@ -39,8 +39,12 @@ const CODE_CHARS_MAX: usize = 20;
 ///
 /// # Errors
 /// INVALID_FIELD with every fault.
-pub(crate) fn author(name: &'static str, author: Option<pb::Author>, request_id: String) -> Result<Call, Problem> {
-    let mut faults = FieldFaults::new();
+pub(crate) fn author(
+    mut faults: FieldFaults,
+    name: &'static str,
+    author: Option<pb::Author>,
+    request_id: String,
+) -> Result<Call, Problem> {
     validate::request_id(&mut faults, &request_id);
     let Some(author) = author else {
         faults.add("author", "must be set");
@@ -61,8 +65,7 @@ pub(crate) fn author(name: &'static str, author: Option<pb::Author>, request_id:
 ///
 /// # Errors
 /// INVALID_FIELD with every fault.
-pub(crate) fn delete_author(mut request: pb::DeleteAuthorRequest) -> Result<Call, Problem> {
-    let mut faults = FieldFaults::new();
+pub(crate) fn delete_author(mut faults: FieldFaults, mut request: pb::DeleteAuthorRequest) -> Result<Call, Problem> {
     validate::request_id(&mut faults, &request.request_id);
     author_code(&mut faults, "code", &request.code);
     validate::text(&mut faults, "etag", &request.etag);
@@ -75,8 +78,11 @@ pub(crate) fn delete_author(mut request: pb::DeleteAuthorRequest) -> Result<Call
 ///
 /// # Errors
 /// INVALID_FIELD with every fault.
-pub(crate) fn create_book(request: pb::CreateBookRequest, metadata: &MetadataMap) -> Result<Call, Problem> {
-    let mut faults = FieldFaults::new();
+pub(crate) fn create_book(
+    mut faults: FieldFaults,
+    request: pb::CreateBookRequest,
+    metadata: &MetadataMap,
+) -> Result<Call, Problem> {
     validate::request_id(&mut faults, &request.request_id);
     let Some(book) = request.book else {
         faults.add("book", "must be set");
@@ -101,8 +107,8 @@ pub(crate) fn create_book(request: pb::CreateBookRequest, metadata: &MetadataMap
 ///
 /// # Errors
 /// INVALID_FIELD with every fault.
-pub(crate) fn set_book_author(mut request: pb::SetBookAuthorRequest) -> Result<Call, Problem> {
-    let mut faults = of_book(&request.request_id, &request.book_id, &request.etag);
+pub(crate) fn set_book_author(faults: FieldFaults, mut request: pb::SetBookAuthorRequest) -> Result<Call, Problem> {
+    let mut faults = of_book(faults, &request.request_id, &request.book_id, &request.etag);
     optional_author_code(&mut faults, "author_code", &request.author_code);
     faults.finish()?;
     let request_id = std::mem::take(&mut request.request_id);
@@ -113,8 +119,8 @@ pub(crate) fn set_book_author(mut request: pb::SetBookAuthorRequest) -> Result<C
 ///
 /// # Errors
 /// INVALID_FIELD with every fault.
-pub(crate) fn add_chapter(mut request: pb::AddChapterRequest) -> Result<Call, Problem> {
-    let mut faults = of_book(&request.request_id, &request.book_id, &request.etag);
+pub(crate) fn add_chapter(faults: FieldFaults, mut request: pb::AddChapterRequest) -> Result<Call, Problem> {
+    let mut faults = of_book(faults, &request.request_id, &request.book_id, &request.etag);
     validate::text(&mut faults, "title", &request.title);
     validate::text(&mut faults, "content", &request.content);
     faults.finish()?;
@@ -126,8 +132,8 @@ pub(crate) fn add_chapter(mut request: pb::AddChapterRequest) -> Result<Call, Pr
 ///
 /// # Errors
 /// INVALID_FIELD with every fault.
-pub(crate) fn remove_chapter(mut request: pb::RemoveChapterRequest) -> Result<Call, Problem> {
-    let mut faults = of_book(&request.request_id, &request.book_id, &request.etag);
+pub(crate) fn remove_chapter(faults: FieldFaults, mut request: pb::RemoveChapterRequest) -> Result<Call, Problem> {
+    let mut faults = of_book(faults, &request.request_id, &request.book_id, &request.etag);
     if request.chapter_id < 1 {
         faults.add("chapter_id", "must be 1 or more");
     }
@@ -140,8 +146,8 @@ pub(crate) fn remove_chapter(mut request: pb::RemoveChapterRequest) -> Result<Ca
 ///
 /// # Errors
 /// INVALID_FIELD with every fault.
-pub(crate) fn remove_book(mut request: pb::RemoveBookRequest) -> Result<Call, Problem> {
-    of_book(&request.request_id, &request.book_id, &request.etag).finish()?;
+pub(crate) fn remove_book(faults: FieldFaults, mut request: pb::RemoveBookRequest) -> Result<Call, Problem> {
+    of_book(faults, &request.request_id, &request.book_id, &request.etag).finish()?;
     let request_id = std::mem::take(&mut request.request_id);
     Ok(call(REMOVE_BOOK, &request.book_id, request_id, &request))
 }
@@ -150,8 +156,7 @@ pub(crate) fn remove_book(mut request: pb::RemoveBookRequest) -> Result<Call, Pr
 ///
 /// # Errors
 /// INVALID_FIELD with every fault.
-pub(crate) fn outcome(request: &pb::GetCommandOutcomeRequest) -> Result<String, Problem> {
-    let mut faults = FieldFaults::new();
+pub(crate) fn outcome(mut faults: FieldFaults, request: &pb::GetCommandOutcomeRequest) -> Result<String, Problem> {
     if request.request_id.is_empty() {
         faults.add("request_id", "must not be blank");
     }
@@ -250,8 +255,7 @@ pub(crate) fn version(etag: &str) -> Option<u64> {
     (!etag.is_empty()).then(|| etag.parse().unwrap_or(0))
 }
 
-fn of_book(request_id: &str, id: &str, etag: &str) -> FieldFaults {
-    let mut faults = FieldFaults::new();
+fn of_book(mut faults: FieldFaults, request_id: &str, id: &str, etag: &str) -> FieldFaults {
     validate::request_id(&mut faults, request_id);
     book_id(&mut faults, "book_id", id);
     validate::text(&mut faults, "etag", etag);

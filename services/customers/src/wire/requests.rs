@@ -26,8 +26,7 @@ const ALL_FIELDS: &str = "*";
 ///
 /// # Errors
 /// INVALID_FIELD with every fault.
-pub(crate) fn create(mut request: pb::CreateCustomerRequest) -> Result<Call, Problem> {
-    let mut faults = FieldFaults::new();
+pub(crate) fn create(mut faults: FieldFaults, mut request: pb::CreateCustomerRequest) -> Result<Call, Problem> {
     let customer = request.customer.take();
     let mut customer = check_customer(&mut faults, customer, &request.request_id)?;
     faults.finish()?;
@@ -43,8 +42,7 @@ pub(crate) fn create(mut request: pb::CreateCustomerRequest) -> Result<Call, Pro
 ///
 /// # Errors
 /// INVALID_FIELD with every fault.
-pub(crate) fn update(mut request: pb::UpdateCustomerRequest) -> Result<Call, Problem> {
-    let mut faults = FieldFaults::new();
+pub(crate) fn update(mut faults: FieldFaults, mut request: pb::UpdateCustomerRequest) -> Result<Call, Problem> {
     let customer = request.customer.take();
     let customer = check_customer(&mut faults, customer, &request.request_id)?;
     validate::text(&mut faults, "customer.etag", &customer.etag);
@@ -63,8 +61,10 @@ pub(crate) fn update(mut request: pb::UpdateCustomerRequest) -> Result<Call, Pro
 ///
 /// # Errors
 /// INVALID_FIELD with every fault.
-pub(crate) fn set_credit_limit(mut request: pb::SetCreditLimitRequest) -> Result<Call, Problem> {
-    let mut faults = FieldFaults::new();
+pub(crate) fn set_credit_limit(
+    mut faults: FieldFaults,
+    mut request: pb::SetCreditLimitRequest,
+) -> Result<Call, Problem> {
     validate::id(&mut faults, "customer_id", &request.customer_id);
     validate::text(&mut faults, "etag", &request.etag);
     validate::request_id(&mut faults, &request.request_id);
@@ -81,8 +81,11 @@ pub(crate) fn set_credit_limit(mut request: pb::SetCreditLimitRequest) -> Result
 ///
 /// # Errors
 /// INVALID_FIELD with every fault.
-pub(crate) fn greet(mut request: pb::SendGreetingRequest, metadata: &MetadataMap) -> Result<Call, Problem> {
-    let mut faults = FieldFaults::new();
+pub(crate) fn greet(
+    mut faults: FieldFaults,
+    mut request: pb::SendGreetingRequest,
+    metadata: &MetadataMap,
+) -> Result<Call, Problem> {
     let made = metadata.get(headers::GENERATED_KEY).and_then(|key| key.to_str().ok()).unwrap_or_default();
     let is_to_everyone = request.customer_id.is_empty();
     let key = if is_to_everyone { made.to_owned() } else { request.customer_id.clone() };

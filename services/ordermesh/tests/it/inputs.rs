@@ -57,6 +57,25 @@ fn keyed_methods() -> Vec<(String, String)> {
     methods
 }
 
+/// A request to a method in which nothing is set but its key.
+fn keyed(path: &str, key: &str, value: &str) -> Vec<u8> {
+    let pool = prost_reflect::DescriptorPool::decode(proto::FILE_DESCRIPTOR_SET).unwrap();
+    let (service, method) = path.trim_start_matches('/').split_once('/').unwrap();
+    let service = pool.get_service_by_name(service).unwrap();
+    let mut message = service.methods().find(|found| found.name() == method).unwrap().input();
+    let mut numbers = Vec::new();
+    for name in key.split('.') {
+        let field = message.get_field_by_name(name).unwrap();
+        numbers.push(u8::try_from(field.number()).unwrap());
+        if let Some(inner) = field.kind().as_message() {
+            message = inner.clone();
+        }
+    }
+    let of_length =
+        |inner: Vec<u8>, number: u8| [&[number << 3 | 2, u8::try_from(inner.len()).unwrap()], &*inner].concat();
+    numbers.into_iter().rev().fold(value.as_bytes().to_vec(), of_length)
+}
+
 /// Calls every method without its key, and sees that it is named.
 pub(crate) async fn missing_keys(channel: &Channel) {
     let methods = keyed_methods();
@@ -128,6 +147,27 @@ async fn every_method_survives_garbage() {
 async fn every_fault_of_an_order_is_named_at_once() {
     let mesh = Mesh::start().await;
     faulty_order(&mesh.channel()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_method_keeps_to_a_lower_limit_of_ids() {
+    let mut config: Config = Mesh::config();
+    config.limits.id_chars_max = 36;
+    let mesh = Mesh::with(config, service_host::Clock::system()).await;
+    // Authors and books have ids of other kinds, and those of dead letters are not chosen by clients.
+    let others = ["/ordermesh.catalog.", "/ordermesh.mesh."];
+    let methods: Vec<_> =
+        keyed_methods().into_iter().filter(|(path, _)| !others.iter().any(|o| path.starts_with(o))).collect();
+    assert!(methods.len() > 8);
+    for (path, key) in methods {
+        for (length, is_taken) in [(36, true), (37, false)] {
+            let message = framed(&keyed(&path, &key, &"x".repeat(length)));
+            let problem = Problem::from(&call(&mesh.channel(), &path, message).await);
+            let fault = problem.violations.iter().find(|fault| fault.field == key);
+            let said = fault.map(|fault| fault.description.as_str());
+            assert_eq!(said, (!is_taken).then_some("must have at most 36 characters"), "{path}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

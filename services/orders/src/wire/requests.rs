@@ -31,11 +31,11 @@ impl Create {
     /// # Errors
     /// INVALID_FIELD with every fault.
     pub(crate) fn of(
+        mut faults: FieldFaults,
         request: api::CreateOrderRequest,
         metadata: &MetadataMap,
         config: &Config,
     ) -> Result<(Self, Call), Problem> {
-        let mut faults = FieldFaults::new();
         validate::request_id(&mut faults, &request.request_id);
         let wait_for = milestone(&mut faults, request.wait_for).filter(|milestone| *milestone != Milestone::Created);
         let Some(order) = request.order else {
@@ -93,8 +93,7 @@ pub(crate) fn wanted_order(payload: &Bytes, attachment: &Bytes) -> Result<(Strin
 ///
 /// # Errors
 /// INVALID_FIELD with every fault.
-pub(crate) fn cancel(request: api::CancelOrderRequest) -> Result<Call, Problem> {
-    let mut faults = FieldFaults::new();
+pub(crate) fn cancel(mut faults: FieldFaults, request: api::CancelOrderRequest) -> Result<Call, Problem> {
     validate::id(&mut faults, "order_id", &request.order_id);
     validate::text(&mut faults, "etag", &request.etag);
     validate::request_id(&mut faults, &request.request_id);
@@ -120,8 +119,7 @@ pub(crate) fn version_of_etag(etag: &str) -> u64 {
 ///
 /// # Errors
 /// INVALID_FIELD with every fault.
-pub(crate) fn get(request: &api::GetOrderRequest) -> Result<Option<Milestone>, Problem> {
-    let mut faults = FieldFaults::new();
+pub(crate) fn get(mut faults: FieldFaults, request: &api::GetOrderRequest) -> Result<Option<Milestone>, Problem> {
     validate::id(&mut faults, "order_id", &request.order_id);
     let milestone = milestone(&mut faults, request.wait_for);
     faults.finish()?;
@@ -162,7 +160,7 @@ fn content_faults(faults: &mut FieldFaults, order: &api::Order, config: &Config)
     }
     for (index, line) in order.lines.iter().take(config.lines_max).enumerate() {
         // Paths are written for faulty lines only: this is the hot path.
-        let mut of_line = FieldFaults::new();
+        let mut of_line = FieldFaults::within(faults.limits());
         validate::id(&mut of_line, "product_id", &line.product_id);
         validate::money(&mut of_line, "unit_price", line.unit_price.as_ref());
         for fault in of_line.finish().err().map_or_else(Vec::new, |problem| problem.violations) {

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::FieldLimits;
 use crate::tls::ListenTlsConfig;
+use crate::validate::{ID_CHARS_MAX, TEXT_BYTES_MAX};
 
 /// Settings of the process.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -46,6 +48,10 @@ pub struct LimitsConfig {
     pub streams_per_connection_max: u32,
     /// Calls at a time altogether; more are OVERLOADED.
     pub calls_max: usize,
+    /// Longest id that clients choose, in characters: 36, as generated ids have, to 64.
+    pub id_chars_max: usize,
+    /// Longest text, in bytes: up to 4 KiB.
+    pub text_bytes_max: usize,
     /// All headers of one call.
     pub header_bytes_max: u32,
     /// Bytes that one connection may send ahead of what is read. Small frames are cheap for the sender only within half
@@ -114,6 +120,8 @@ impl Default for LimitsConfig {
             connections_max: 16_384,
             streams_per_connection_max: 1000,
             calls_max: 50_000,
+            id_chars_max: ID_CHARS_MAX,
+            text_bytes_max: TEXT_BYTES_MAX,
             header_bytes_max: 16 << 10,
             connection_window_bytes: 16 << 20,
             stream_window_bytes: 1 << 20,
@@ -121,6 +129,14 @@ impl Default for LimitsConfig {
             keepalive_interval: Duration::from_secs(60),
             keepalive_timeout: Duration::from_secs(20),
         }
+    }
+}
+
+impl LimitsConfig {
+    /// The limits of fields.
+    #[must_use]
+    pub fn fields(&self) -> FieldLimits {
+        FieldLimits { id_chars_max: self.id_chars_max, text_bytes_max: self.text_bytes_max }
     }
 }
 

@@ -119,7 +119,8 @@ async fn a_changelog_that_was_deleted_is_not_taken_for_a_new_one() {
     assert!(said.contains("orders-changelog") && said.contains("missing"), "{said}");
     // An empty one in its place brings nothing back.
     let partitions = PARTITIONS.to_string();
-    let settings = ["--config", "cleanup.policy=delete", "--config", "retention.ms=-1", "--config", "retention.bytes=-1"];
+    let settings =
+        ["--config", "cleanup.policy=delete", "--config", "retention.ms=-1", "--config", "retention.bytes=-1"];
     let create = ["--create", "--topic", "orders-changelog", "--partitions", &partitions, "--replication-factor", "1"];
     own.broker().tool("topics", &[&create[..], &settings[..]].concat()).await;
     let said = refused(&cluster).await;
