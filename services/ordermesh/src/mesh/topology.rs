@@ -1,6 +1,6 @@
 //! The mesh as this instance sees it, for people and tools.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -82,6 +82,12 @@ impl TopologyService for Topologist {
             return Err(
                 Problem::invalid_field("service", "must be given: the digests of one service are an answer").into()
             );
+        }
+        let known: BTreeSet<String> = self.topology().tasks.into_iter().map(|task| task.service).collect();
+        if !known.is_empty() && !known.contains(&service) {
+            let known = known.into_iter().collect::<Vec<_>>().join(", ");
+            let why = format!("names no service that has tasks at present; these have: {known}");
+            return Err(Problem::invalid_field("service", why).into());
         }
         let (digests, unreachable) = self.comparison.digests(&service).await;
         Ok(Response::new(GetDigestsResponse { digests, unreachable }))

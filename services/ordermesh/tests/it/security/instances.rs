@@ -64,6 +64,10 @@ async fn compare(mesh: &Instances) {
     assert_eq!((told.digests.len(), told.unreachable.len()), (4, 0), "{told:?}");
     let refused = ReplicaServiceClient::new(mesh.channel("a")).get_replica_digests(digests()).await.unwrap_err();
     assert_eq!(&*Problem::from(&refused).reason, "INTERNAL_METHOD");
+    let misspelt = GetDigestsRequest { service: "inventories".to_owned() };
+    let refused = TopologyServiceClient::new(mesh.channel("a")).get_digests(misspelt).await.unwrap_err();
+    assert_eq!(&*Problem::from(&refused).reason, "INVALID_FIELD");
+    assert!(refused.message().contains("inventory, "), "{refused:?}");
     let unnamed = GetDigestsRequest::default();
     let refused = TopologyServiceClient::new(mesh.channel("a")).get_digests(unnamed).await.unwrap_err();
     assert_eq!(&*Problem::from(&refused).reason, "INVALID_FIELD");
