@@ -219,6 +219,8 @@ impl Forward {
             },
             // Of a change without request_id the owner says so only when nothing has happened.
             (Code::Unavailable, REBALANCING, Some(wait)) => Outcome::Moving(Ok(answer), wait),
+            // The owner has waited for its log long enough.
+            (Code::Unavailable, LOG_UNAVAILABLE, _) => Outcome::Final(Ok(answer)),
             (Code::Unavailable, _, Some(wait)) => Outcome::Later(answer, wait),
             _ => Outcome::Final(Ok(answer)),
         }
@@ -245,6 +247,7 @@ impl Forward {
 
 const NOT_OWNER: &str = "NOT_OWNER";
 const REBALANCING: &str = "PARTITION_REBALANCING";
+const LOG_UNAVAILABLE: &str = "LOG_UNAVAILABLE";
 const NOT_UP_TO_BOUND: &str = "NOT_UP_TO_BOUND";
 
 async fn ask_standby(call: &Outgoing<'_>, standby: &Owner) -> Option<Response<Body>> {

@@ -84,6 +84,15 @@ async fn what_has_no_advice_to_come_back_is_not_repeated() {
 }
 
 #[tokio::test]
+async fn an_owner_that_has_waited_for_its_log_is_not_asked_to_wait_again() {
+    let owner = refusing(1, || Problem::log_unavailable("try again", Duration::from_secs(4)).into_http());
+    let gateway = Fixture::new(&owner).await;
+    let answer = gateway.call(GET_ORDER, &get()).await;
+    assert_eq!(answer.refusal(), (Code::Unavailable, "LOG_UNAVAILABLE".to_owned()));
+    assert_eq!(owner.seen().len(), 1);
+}
+
+#[tokio::test]
 async fn no_wait_goes_beyond_the_deadline() {
     let owner = refusing(1, || Problem::rebalancing("orders", 1).retry_after(Duration::from_secs(60)).into_http());
     let gateway = Fixture::new(&owner).await;

@@ -170,7 +170,7 @@ impl Instance {
 
         let watches = Watches::new(config.watches.clone(), log.clone(), config.mesh.partitions);
         let exchange = mesh::exchange(&config);
-        let roles = Arc::new(Roles::new(&config, &runtime, &watches, mesh::addresses(&exchange)));
+        let roles = Arc::new(Roles::new(&config, &runtime, &watches, mesh::addresses(&exchange), availability.clone()));
         let services = roles.services();
         let (health, operations) = service_host::diagnostics::routes().await;
         let roster = runtime.roster();

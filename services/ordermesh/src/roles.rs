@@ -7,8 +7,9 @@ use std::sync::Arc;
 use event_log::partition_for_key;
 use gateway::{Claim, Current, LocalOwner, NoOwner, Owner, Owners};
 use http::{Request, Response};
-use service_host::{Addresses, FieldLimits, KeyName, Watches};
-use task_runtime::{Definition, Runtime, Tasks, Work};
+use service_host::config::LimitsConfig;
+use service_host::{Addresses, KeyName, Watches};
+use task_runtime::{Availability, Definition, Runtime, Tasks, Work};
 use tokio::sync::watch;
 use tonic::body::Body;
 use tonic::server::NamedService;
@@ -50,7 +51,8 @@ pub(crate) struct Roles {
     partitions: u32,
     instance: Arc<str>,
     addresses: Addresses,
-    limits: FieldLimits,
+    limits: LimitsConfig,
+    log: Availability,
     owners: HashMap<&'static str, LocalOwner>,
     services: HashMap<&'static str, LocalOwner>,
     tasks: HashMap<&'static str, Tasks>,
@@ -59,12 +61,19 @@ pub(crate) struct Roles {
 
 impl Roles {
     /// Puts the gRPC services before the tasks of a runtime that was started with [`definitions`], or with some of them.
-    pub(crate) fn new(config: &Config, runtime: &Runtime, watches: &Watches, addresses: Addresses) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        runtime: &Runtime,
+        watches: &Watches,
+        addresses: Addresses,
+        log: Availability,
+    ) -> Self {
         let mut roles = Self {
             partitions: config.mesh.partitions,
             instance: Arc::from(config.mesh.instance.as_str()),
             addresses,
-            limits: config.limits.fields(),
+            limits: config.limits.clone(),
+            log,
             owners: HashMap::new(),
             services: HashMap::new(),
             tasks: HashMap::new(),
@@ -92,7 +101,8 @@ impl Roles {
         let Some(tasks) = runtime.tasks(role) else { return };
         self.tasks.insert(role, tasks.clone());
         let owner = service_host::Owner::new(tasks, self.instance.clone());
-        let owner = owner.with_addresses(self.addresses.clone()).with_limits(self.limits);
+        let owner = owner.with_addresses(self.addresses.clone()).with_limits(self.limits.fields());
+        let owner = owner.with_log(self.log.clone(), self.limits.log_wait_max);
         let owner = LocalOwner::new(server(owner));
         self.owners.insert(role, owner.clone());
         self.services.insert(S::NAME, owner);

@@ -4,6 +4,7 @@
 //! so that it has the same code and reason everywhere.
 
 mod deadline;
+mod outage;
 mod page;
 mod refusals;
 
@@ -15,7 +16,9 @@ use bytes::Bytes;
 use prost::Message;
 use proto::mesh::v1::read_consistency::Bound;
 use proto::mesh::v1::{ReadConsistency, Role, ServedBy};
-use task_runtime::{CallError, Command, Consistency, Handle, Position, StoreId, TRACE_HEADER, Tasks, View};
+use task_runtime::{
+    Access, Availability, CallError, Command, Consistency, Handle, Position, StoreId, TRACE_HEADER, Tasks, View,
+};
 use tonic::metadata::MetadataMap;
 use tracing::Span;
 
@@ -25,6 +28,7 @@ pub(crate) use refusals::damaged;
 pub use refusals::unreadable;
 
 use crate::{ConsistencyToken, FieldFaults, FieldLimits, Problem, reply};
+use outage::LogWait;
 
 /// How long a wait lasts when the caller gives no deadline.
 pub const WAIT_MAX_DEFAULT: Duration = Duration::from_secs(600);
@@ -35,6 +39,7 @@ pub struct Owner {
     tasks: Tasks,
     instance: Arc<str>,
     wait_max: Duration,
+    log: LogWait,
     key_name: &'static str,
     addresses: Addresses,
     limits: FieldLimits,
@@ -125,6 +130,7 @@ impl Owner {
             tasks,
             instance: instance.into(),
             wait_max: WAIT_MAX_DEFAULT,
+            log: LogWait::default(),
             key_name: "key",
             addresses: Addresses::default(),
             limits: FieldLimits::default(),
@@ -165,6 +171,14 @@ impl Owner {
         self
     }
 
+    /// The same, whose calls end with LOG_UNAVAILABLE when the log under the tasks has not answered for `wait_max`: at once if
+    /// it has not for so long already. Reads that need no log are answered all the same.
+    #[must_use]
+    pub fn with_log(mut self, log: Availability, wait_max: Duration) -> Self {
+        self.log = LogWait::new(log, wait_max);
+        self
+    }
+
     /// Executes a command and returns its answer when its effects are certified. A repeated request id gets the first answer.
     ///
     /// # Errors
@@ -176,6 +190,7 @@ impl Owner {
     ) -> Result<Answer<R>, Problem> {
         let partition = self.partition_of(&call.key);
         let handle = self.tasks.for_partition(partition)?;
+        self.log.outage(&self.tasks, partition, Access::Append).map_err(|outage| refusals::log_away(&outage))?;
         let request_id = (!call.request_id.is_empty()).then_some(call.request_id);
         // Kept for the answer to a misuse; requests without an id cannot be misused.
         let repeatable = request_id.clone();
@@ -188,11 +203,18 @@ impl Owner {
             time_ms: self.tasks.now_ms(),
             traceparent: metadata.get(TRACE_HEADER).map(|value| Bytes::copy_from_slice(value.as_bytes())),
         };
-        let committed = handle.execute(command).await.map_err(|error| match (error, repeatable) {
-            (CallError::RequestIdReused, Some(id)) => Problem::request_id_reused(&id),
-            (CallError::Stopped { .. }, None) => refusals::outcome_unknown_for_ever(),
-            (error, _) => self.refusal(error),
-        })?;
+        let committed = self.log.unless_out(&self.tasks, partition, Access::Append, handle.execute(command)).await;
+        let committed = match committed {
+            Ok(committed) => committed.map_err(|error| match (error, repeatable) {
+                (CallError::RequestIdReused, Some(id)) => Problem::request_id_reused(&id),
+                (CallError::Stopped { .. }, None) => refusals::outcome_unknown_for_ever("the owner stopped"),
+                (error, _) => self.refusal(error),
+            })?,
+            Err(_) if repeatable.is_none() => {
+                return Err(refusals::outcome_unknown_for_ever("the log does not answer"));
+            }
+            Err(outage) => return Err(refusals::log_went_away(&outage)),
+        };
         Ok(Answer::of_owner(reply::decode(committed.reply)?, partition, committed.position))
     }
 
@@ -263,8 +285,10 @@ impl Owner {
             }
             Err(problem) => Some(Err(problem)),
         });
+        let found = self.log.unless_out(&self.tasks, partition, Access::Append, found);
         match tokio::time::timeout_at(deadline.answer_by(self.wait_max), found).await {
             Ok(found) => {
+                let found = found.map_err(|outage| refusals::log_away(&outage))?;
                 let (value, position) = found.map_err(|error| self.unanswered(error, partition))?;
                 Ok(Answer::of_owner(value?, partition, position))
             }
@@ -321,8 +345,16 @@ impl Owner {
             let standby_lag_ms = (view.role() == task_runtime::Role::Standby).then(|| view.lag_ms());
             (read(view), standby_lag_ms)
         };
-        let ((value, standby_lag_ms), position) =
-            handle.read(consistency, read).await.map_err(|error| self.unanswered(error, partition))?;
+        let answered = handle.read(consistency, read);
+        let answered = match consistency {
+            Consistency::Eventual => answered.await,
+            _ => self
+                .log
+                .unless_out(&self.tasks, partition, Access::Fetch, answered)
+                .await
+                .map_err(|outage| refusals::log_away(&outage))?,
+        };
+        let ((value, standby_lag_ms), position) = answered.map_err(|error| self.unanswered(error, partition))?;
         Ok(Answer { value: value?, partition, position, standby_lag_ms })
     }
 

@@ -8,6 +8,8 @@ use crate::{Code, Problem, Violation};
 const REBALANCING_RETRY: Duration = Duration::from_millis(200);
 /// Advice for a caller who found a queue full.
 const OVERLOADED_RETRY: Duration = Duration::from_millis(100);
+/// Advice for a caller whose partition's log does not answer.
+const LOG_RETRY: Duration = Duration::from_secs(1);
 
 impl Problem {
     /// Fields are malformed: INVALID_FIELD with every fault.
@@ -117,6 +119,13 @@ impl Problem {
     /// The way to the owner is broken: OWNER_UNREACHABLE. Whether the call had an effect is not known.
     pub fn owner_unreachable() -> Self {
         Self::new(Code::Unavailable, "OWNER_UNREACHABLE", "the owner of the partition cannot be reached")
+    }
+
+    /// The log that keeps the partition has not answered for so long: LOG_UNAVAILABLE.
+    pub fn log_unavailable(advice: &str, since: Duration) -> Self {
+        Self::new(Code::Unavailable, "LOG_UNAVAILABLE", format!("the log does not answer; {advice}"))
+            .with("outage_ms", since.as_millis())
+            .retry_after(LOG_RETRY)
     }
 
     /// A list must be complete and is not: UNAVAILABLE PARTITION_UNREACHABLE.

@@ -202,7 +202,7 @@ impl Definition {
     /// Its changelog topic: one partition for each task.
     #[must_use]
     pub fn changelog(&self) -> TopicName {
-        TopicName::new(&format!("{}-changelog", self.service))
+        crate::topics::changelog(self.service)
     }
 
     /// Its snapshot topic: one partition for each task.

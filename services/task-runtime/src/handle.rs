@@ -4,11 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_log::partition_for_key;
+use event_log::{TopicName, TopicPartition, partition_for_key};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::view::View;
-use crate::{CallError, Clock, Command, Committed, StateDigest, StoreId};
+use crate::{CallError, Clock, Command, Committed, StateDigest, StoreId, topics};
 
 /// A position in a task's history: state at or behind it contains everything before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,13 +179,14 @@ impl Handle {
 #[derive(Debug, Clone)]
 pub struct Tasks {
     service: &'static str,
+    changelog: TopicName,
     handles: Arc<[Option<Handle>]>,
     clock: Arc<dyn Clock>,
 }
 
 impl Tasks {
     pub(crate) fn new(service: &'static str, handles: Vec<Option<Handle>>, clock: Arc<dyn Clock>) -> Self {
-        Self { service, handles: handles.into(), clock }
+        Self { service, changelog: topics::changelog(service), handles: handles.into(), clock }
     }
 
     /// The tasks of a service of which only this one is here, for a simulation.
@@ -200,6 +201,12 @@ impl Tasks {
     #[must_use]
     pub fn service(&self) -> &'static str {
         self.service
+    }
+
+    /// The changelog of a partition's task.
+    #[must_use]
+    pub fn changelog(&self, partition: u32) -> TopicPartition {
+        TopicPartition::new(self.changelog.clone(), partition)
     }
 
     /// Number of partitions of the whole mesh, owned here or not.

@@ -57,7 +57,7 @@ pub use dead_letters::{DeadLetter, Replay};
 pub use decorated::{TakesCommand, TakesRecord};
 pub use definition::{Definition, Input, StoreId, Timer};
 pub use error::{CallError, ProcessError, TaskError};
-pub use event_log::{Record, SharedLog, StoredRecord};
+pub use event_log::{Access, Availability, Outage, Record, SharedLog, StoredRecord};
 pub use feed::{
     Content, Decode, Event, Feed, FeedConfig, FeedError, FeedPosition, Feeds, Interest, Place, Subscription, Taken,
 };

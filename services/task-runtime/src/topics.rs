@@ -31,6 +31,11 @@ pub fn topics(definitions: &[Definition], partitions: u32) -> Vec<TopicSpec> {
     specs
 }
 
+/// The changelog topic of a service.
+pub(crate) fn changelog(service: &str) -> TopicName {
+    TopicName::new(&format!("{service}-changelog"))
+}
+
 /// What a service writes beside its changelog.
 fn written(definition: &Definition) -> impl Iterator<Item = TopicName> {
     [definition.snapshots(), definition.dead_letters()].into_iter().chain(definition.output_topics().cloned())

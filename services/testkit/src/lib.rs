@@ -12,6 +12,7 @@ mod registry_server;
 mod running;
 #[cfg(feature = "simulation")]
 pub mod simulation;
+mod troubled_log;
 
 #[cfg(feature = "mesh")]
 pub use instances::Instances;
@@ -23,3 +24,4 @@ pub use mesh::Mesh;
 pub use registry_server::{RegistryServer, RegistryTrouble};
 pub use running::Running;
 pub use task_runtime::driver::{Driver, Emitted};
+pub use troubled_log::TroubledLog;

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use event_log::{EventLog, MemoryLog, Record, TopicName, TopicPartition, partition_for_key};
+use event_log::{MemoryLog, Record, TopicName, TopicPartition, partition_for_key};
 use state_store::MemoryStore;
 use task_runtime::{Clock, Definition, Runtime, SharedLog, Start, Storage, SystemClock, Tasks};
 
 /// The running tasks of one service.
 #[derive(Debug)]
 pub struct Running {
-    log: MemoryLog,
+    log: SharedLog,
     runtime: Runtime,
     service: &'static str,
     partitions: u32,
@@ -31,9 +31,17 @@ impl Running {
     /// # Panics
     /// There is no service, or a task cannot start.
     pub async fn start_all(definitions: Vec<Definition>, partitions: u32) -> Self {
-        let (log, service) = (MemoryLog::new(), definitions.first().expect("a test has a service").service());
+        Self::start_on(Arc::new(MemoryLog::new()), definitions, partitions).await
+    }
+
+    /// The same on a log of the test's.
+    ///
+    /// # Panics
+    /// There is no service, or a task cannot start.
+    pub async fn start_on(log: SharedLog, definitions: Vec<Definition>, partitions: u32) -> Self {
+        let service = definitions.first().expect("a test has a service").service();
         let storage = Storage::Memory(Arc::new(|_| MemoryStore::default()));
-        let start = Start::new(Arc::new(log.clone()), storage, partitions);
+        let start = Start::new(log.clone(), storage, partitions);
         let runtime = Runtime::start(start, definitions).await.expect("an empty log takes every topic");
         runtime.running().await.expect("a task on an empty log can start");
         Self { log, runtime, service, partitions }
@@ -51,7 +59,7 @@ impl Running {
     /// The log, for what reads topics beside the tasks.
     #[must_use]
     pub fn log(&self) -> SharedLog {
-        Arc::new(self.log.clone())
+        self.log.clone()
     }
 
     /// Appends a record to an input topic, as a producer from outside the mesh does. It is processed some time later.

@@ -6,26 +6,33 @@
 //! again is over: whoever asked has no need to any more. What a partition takes it also gives, but not the other way round: a
 //! full disk can be read.
 
+mod watched;
+
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::{Error, EventLog, FetchFrom, FetchLimits, Fetched, Offset, Record, SharedLog, TopicPartition, TopicSpec};
+use crate::{Error, TopicPartition};
+
+pub use watched::WatchedLog;
 
 /// A call that takes so much longer than it may is in trouble although it has not failed.
 const SLOW: Duration = Duration::from_secs(2);
 /// A trouble that nobody meets again for so long is forgotten. Longer than anybody waits between two tries, and than [`SLOW`].
 const FORGET: Duration = Duration::from_secs(6);
+/// How often somebody who waits for an outage looks whether there is one, while there is trouble.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// What is asked of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
+pub enum Access {
+    /// That it takes records.
     Append,
+    /// That it gives them, or says where it ends.
     Fetch,
 }
 
@@ -55,7 +62,9 @@ pub struct Availability(Arc<Shared>);
 struct Shared {
     /// Saves the lock as long as all is well.
     troubled: AtomicBool,
-    troubles: Mutex<BTreeMap<(Kind, TopicPartition), Trouble>>,
+    /// Told when trouble is met.
+    met: Notify,
+    troubles: Mutex<BTreeMap<(Access, TopicPartition), Trouble>>,
 }
 
 impl Availability {
@@ -78,121 +87,65 @@ impl Availability {
         first.map(|first| Outage { since: first.since, partitions, reason: first.reason.clone() })
     }
 
-    fn meets(&self, kind: Kind, partition: &TopicPartition, since: Instant, reason: &impl ToString) {
-        let mut troubles = self.0.troubles.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || Trouble { since, met: since, reason: reason.to_string() };
-        troubles.entry((kind, partition.clone())).or_insert_with(new).met = Instant::now();
-        self.0.troubled.store(true, Ordering::Release);
+    /// The outage of one partition that has lasted for `least` or longer. Whoever needs it to take records needs it to give
+    /// them as well.
+    #[must_use]
+    pub fn outage_of(&self, partition: &TopicPartition, access: Access, least: Duration) -> Option<Outage> {
+        if !self.0.troubled.load(Ordering::Acquire) {
+            return None;
+        }
+        let now = Instant::now();
+        let troubles = self.0.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = |access| troubles.get(&(access, partition.clone()));
+        let lasting =
+            |trouble: &&Trouble| now.duration_since(trouble.met) < FORGET && now.duration_since(trouble.since) >= least;
+        let append = (access == Access::Append).then(|| of(Access::Append)).flatten();
+        let trouble =
+            append.into_iter().chain(of(Access::Fetch)).filter(lasting).min_by_key(|trouble| trouble.since)?;
+        Some(Outage { since: trouble.since, partitions: 1, reason: trouble.reason.clone() })
     }
 
-    fn answered(&self, kind: Kind, partition: &TopicPartition) {
+    /// Returns when a partition has an outage that has lasted for `least`; never if that does not happen. Costs next to
+    /// nothing as long as the log answers.
+    pub async fn has_outage(&self, partition: &TopicPartition, access: Access, least: Duration) -> Outage {
+        loop {
+            let met = self.0.met.notified();
+            if !self.0.troubled.load(Ordering::Acquire) {
+                met.await;
+            }
+            if let Some(outage) = self.outage_of(partition, access, least) {
+                return outage;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    fn meets(&self, access: Access, partition: &TopicPartition, since: Instant, reason: &impl ToString) {
+        let mut troubles = self.0.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || Trouble { since, met: since, reason: reason.to_string() };
+        troubles.entry((access, partition.clone())).or_insert_with(new).met = Instant::now();
+        if !self.0.troubled.swap(true, Ordering::AcqRel) {
+            self.0.met.notify_waiters();
+        }
+    }
+
+    fn answered(&self, access: Access, partition: &TopicPartition) {
         if self.0.troubled.load(Ordering::Acquire) {
             let mut troubles = self.0.troubles.lock().unwrap_or_else(PoisonError::into_inner);
-            troubles.remove(&(Kind::Fetch, partition.clone()));
-            if kind == Kind::Append {
-                troubles.remove(&(kind, partition.clone()));
+            troubles.remove(&(Access::Fetch, partition.clone()));
+            if access == Access::Append {
+                troubles.remove(&(access, partition.clone()));
             }
             self.0.troubled.store(!troubles.is_empty(), Ordering::Release);
         }
     }
 
     /// Notes what became of a call to one partition. An error for good is an answer.
-    fn note<T>(&self, kind: Kind, partition: &TopicPartition, since: Instant, result: &Result<T, Error>) {
+    fn note<T>(&self, access: Access, partition: &TopicPartition, since: Instant, result: &Result<T, Error>) {
         match result {
-            Err(error) if error.is_retryable() => self.meets(kind, partition, since, error),
-            _ => self.answered(kind, partition),
+            Err(error) if error.is_retryable() => self.meets(access, partition, since, error),
+            _ => self.answered(access, partition),
         }
-    }
-}
-
-/// A log that is watched.
-#[derive(Debug)]
-pub struct WatchedLog {
-    log: SharedLog,
-    availability: Availability,
-}
-
-impl WatchedLog {
-    /// Watches this log.
-    #[must_use]
-    pub fn new(log: SharedLog) -> Self {
-        Self { log, availability: Availability::default() }
-    }
-
-    /// What becomes of the calls that go through it.
-    #[must_use]
-    pub fn availability(&self) -> Availability {
-        self.availability.clone()
-    }
-
-    /// Awaits a call. One that takes much longer than `wait` is in trouble from its beginning, for as long as it takes.
-    async fn await_watched<'a, T>(
-        &self,
-        wait: Duration,
-        partitions: impl Iterator<Item = (Kind, &'a TopicPartition)> + Clone,
-        since: Instant,
-        call: impl Future<Output = T> + Send,
-    ) -> T {
-        let mut call = std::pin::pin!(call);
-        let mut patience = wait + SLOW;
-        loop {
-            if let Ok(done) = tokio::time::timeout(patience, call.as_mut()).await {
-                return done;
-            }
-            patience = SLOW;
-            for (kind, partition) in partitions.clone() {
-                self.availability.meets(kind, partition, since, &"it does not answer");
-            }
-        }
-    }
-}
-
-#[async_trait]
-impl EventLog for WatchedLog {
-    async fn ensure_topic(&self, spec: &TopicSpec) -> Result<(), Error> {
-        self.log.ensure_topic(spec).await
-    }
-
-    async fn topics(&self) -> Result<Vec<TopicSpec>, Error> {
-        self.log.topics().await
-    }
-
-    async fn append(&self, partition: &TopicPartition, records: Vec<Record>) -> Result<Offset, Error> {
-        let since = Instant::now();
-        let asked = std::iter::once((Kind::Append, partition));
-        let result = self.await_watched(Duration::ZERO, asked, since, self.log.append(partition, records)).await;
-        self.availability.note(Kind::Append, partition, since, &result);
-        result
-    }
-
-    async fn fetch(&self, from: &[FetchFrom], limits: FetchLimits) -> Result<Vec<Fetched>, Error> {
-        let since = Instant::now();
-        let asked = from.iter().map(|from| (Kind::Fetch, &from.partition));
-        let result = self.await_watched(limits.max_wait, asked, since, self.log.fetch(from, limits)).await;
-        match &result {
-            Err(_) => from.iter().for_each(|from| self.availability.note(Kind::Fetch, &from.partition, since, &result)),
-            Ok(fetched) => {
-                for FetchFrom { partition, .. } in from {
-                    match fetched.iter().find(|fetched| fetched.partition == *partition) {
-                        Some(found) => self.availability.note(Kind::Fetch, partition, since, &found.result),
-                        None => self.availability.answered(Kind::Fetch, partition),
-                    }
-                }
-            }
-        }
-        result
-    }
-
-    async fn earliest(&self, partition: &TopicPartition) -> Result<Offset, Error> {
-        self.log.earliest(partition).await
-    }
-
-    async fn latest(&self, partition: &TopicPartition) -> Result<Offset, Error> {
-        self.log.latest(partition).await
-    }
-
-    async fn delete_before(&self, partition: &TopicPartition, offset: Offset) -> Result<(), Error> {
-        self.log.delete_before(partition, offset).await
     }
 }
 

@@ -15,7 +15,7 @@ mod port;
 mod record;
 mod topic;
 
-pub use availability::{Availability, Outage, WatchedLog};
+pub use availability::{Access, Availability, Outage, WatchedLog};
 pub use error::Error;
 pub use memory::MemoryLog;
 pub use partitioner::partition_for_key;

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "the functions here are parts of tests")]
 
 mod lists;
+mod outages;
 mod requests;
 mod waits;
 

@@ -59,6 +59,9 @@ pub struct LimitsConfig {
     pub connection_window_bytes: u32,
     /// Bytes that one call may send ahead of what is read.
     pub stream_window_bytes: u32,
+    /// How long calls wait for a log that does not answer, before they end with LOG_UNAVAILABLE (2 seconds or more).
+    #[serde(with = "humantime_serde")]
+    pub log_wait_max: Duration,
     /// How long a new connection may take until it speaks HTTP/2.
     #[serde(with = "humantime_serde")]
     pub handshake_timeout: Duration,
@@ -125,6 +128,7 @@ impl Default for LimitsConfig {
             header_bytes_max: 16 << 10,
             connection_window_bytes: 16 << 20,
             stream_window_bytes: 1 << 20,
+            log_wait_max: Duration::from_secs(4),
             handshake_timeout: Duration::from_secs(10),
             keepalive_interval: Duration::from_secs(60),
             keepalive_timeout: Duration::from_secs(20),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use task_runtime::{CallError, StoreId};
+use task_runtime::{CallError, Outage, StoreId};
 
 use crate::{Chain, Code, Problem, token};
 
@@ -46,7 +46,17 @@ pub(super) fn refusal(error: CallError, address: &str) -> Problem {
 }
 
 /// Nobody can find out what became of a command without a request id, so that no advice to try again is given.
-pub(super) fn outcome_unknown_for_ever() -> Problem {
-    let message = "the owner stopped before it answered; without a request_id the outcome stays unknown";
+pub(super) fn outcome_unknown_for_ever(why: &str) -> Problem {
+    let message = format!("{why}; without a request_id the outcome stays unknown");
     Problem::new(Code::Unavailable, "OUTCOME_UNKNOWN", message).with("outcome", "unknown")
+}
+
+/// Nothing has happened, since the log does not answer.
+pub(super) fn log_away(outage: &Outage) -> Problem {
+    Problem::log_unavailable("try again", outage.since.elapsed())
+}
+
+/// The log stopped answering while a command was on its way.
+pub(super) fn log_went_away(outage: &Outage) -> Problem {
+    Problem::log_unavailable("the outcome is unknown; try again with the same request_id", outage.since.elapsed())
 }

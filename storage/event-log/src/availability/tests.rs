@@ -2,8 +2,10 @@
 
 use std::collections::VecDeque;
 
+use async_trait::async_trait;
+
 use super::*;
-use crate::{Cleanup, MemoryLog, TopicName};
+use crate::{Cleanup, EventLog, FetchFrom, FetchLimits, Fetched, MemoryLog, Offset, Record, TopicName, TopicSpec};
 
 const LEAST: Duration = Duration::from_secs(2);
 
@@ -61,6 +63,7 @@ impl EventLog for Moody {
         self.memory.earliest(partition).await
     }
     async fn latest(&self, partition: &TopicPartition) -> Result<Offset, Error> {
+        self.answer().await?;
         self.memory.latest(partition).await
     }
     async fn delete_before(&self, partition: &TopicPartition, offset: Offset) -> Result<(), Error> {
@@ -160,4 +163,49 @@ async fn an_error_for_good_is_an_answer_and_what_nobody_meets_again_is_forgotten
     assert!(log.availability().outage(Duration::ZERO).is_some());
     tokio::time::advance(FORGET).await;
     assert_eq!(log.availability().outage(Duration::ZERO), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_takes_nothing_can_be_read_and_one_that_cannot_be_read_takes_nothing() {
+    let (moody, log) = watched().await;
+    let is_out = |number, access| log.availability().outage_of(&partition(number), access, LEAST).is_some();
+    let refuse = || moody.does.lock().unwrap().push_back(Does::Refuses);
+    refuse();
+    append(&log, 0).await.unwrap_err();
+    assert!(!is_out(0, Access::Append), "not for so long yet");
+    tokio::time::advance(LEAST).await;
+    assert!(is_out(0, Access::Append) && !is_out(0, Access::Fetch));
+    assert!(!is_out(1, Access::Append), "another partition");
+    append(&log, 0).await.unwrap();
+    assert!(!is_out(0, Access::Append));
+
+    refuse();
+    log.latest(&partition(1)).await.unwrap_err();
+    tokio::time::advance(LEAST).await;
+    assert!(is_out(1, Access::Append) && is_out(1, Access::Fetch));
+    log.latest(&partition(1)).await.unwrap();
+    assert!(!is_out(1, Access::Append));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_an_outage_hears_of_it_when_it_has_lasted() {
+    let (moody, log) = watched().await;
+    let (availability, at) = (log.availability(), partition(0));
+    let begin = Instant::now();
+    let (outage, ()) = tokio::join!(availability.has_outage(&at, Access::Append, LEAST * 2), async {
+        tokio::time::sleep(LEAST).await;
+        // Trouble that passes, and trouble elsewhere, are none of it.
+        for number in [1, 0] {
+            moody.does.lock().unwrap().push_back(Does::Refuses);
+            append(&log, number).await.unwrap_err();
+        }
+        append(&log, 0).await.unwrap();
+        tokio::time::sleep(LEAST).await;
+        moody.does.lock().unwrap().push_back(Does::TakesItsTime(LEAST * 5));
+        append(&log, 0).await.unwrap();
+    });
+    assert_eq!(outage.since, begin + LEAST * 2);
+    assert!(begin.elapsed() >= LEAST * 4);
+    let waited = tokio::time::timeout(LEAST * 5, availability.has_outage(&at, Access::Append, LEAST)).await;
+    assert!(waited.is_err(), "it has answered");
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use proto::orders::v1::{OrderState, WaitFor};
+use service_host::Problem;
 use tonic::Code;
 
 use tonic_health::pb::HealthCheckRequest;
@@ -40,6 +41,15 @@ async fn insist(shop: &Shop, product: &str) -> String {
     }
 }
 
+/// Orders with more patience than the mesh has with its log.
+async fn refused_before_its_deadline(shop: &Shop, product: &str) {
+    let (order_id, begin) = (unique("o"), Instant::now());
+    let wanted = named(&order_id, order(&unique("c"), &[(product, 1)]));
+    let refused = shop.create_as(wanted, &order_id).await.unwrap_err();
+    assert_eq!(Problem::from(&refused).reason, "LOG_UNAVAILABLE", "{refused:?}");
+    println!("told that the log is away after {:?}", begin.elapsed());
+}
+
 /// Returns when an instance says this of itself.
 async fn says(cluster: &Cluster, name: &str, status: ServingStatus) {
     let health = HealthClient::new(cluster.channel(name));
@@ -69,6 +79,7 @@ async fn a_mesh_goes_on_by_itself_when_its_broker_is_killed_or_stands_still_and_
             tokio::spawn(async move { insist(&shop, &product).await })
         };
         says(&cluster, "a", ServingStatus::NotServing).await;
+        refused_before_its_deadline(&shop, &product).await;
         cluster.broker().node(repair).await;
         let back = Instant::now();
         orders.push(waiting.await.unwrap());
