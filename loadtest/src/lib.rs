@@ -6,6 +6,7 @@
 //! The driver uses only the public gRPC API.
 
 pub mod arrivals;
+pub mod bare;
 pub mod campaign;
 pub mod disk;
 pub mod first;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
-use loadtest::{campaign, disk, first, idle, run, setup, summary, watch};
+use loadtest::{bare, campaign, disk, first, idle, run, setup, summary, watch};
 
 /// The driver shares the machine with what it measures: it must be cheap.
 #[global_allocator]
@@ -31,6 +31,8 @@ enum Command {
     First(first::Settings),
     /// Measures what one append with fsync costs in a folder, beside which a durable log must be judged.
     Disk(disk::Settings),
+    /// Serves orders with nothing behind: what the same calls cost when nobody does anything for them.
+    Bare(bare::Settings),
     /// Does faults to a mesh under load, and judges what it promised: see docs/campaign.md.
     Campaign {
         #[command(subcommand)]
@@ -55,6 +57,7 @@ fn main() -> anyhow::Result<()> {
         Command::Watch(settings) => watch::command(&settings),
         Command::First(settings) => first::command(&settings),
         Command::Disk(settings) => disk::command(&settings),
+        Command::Bare(settings) => bare::command(&settings),
         Command::Campaign { command } => campaign::command(&command),
         Command::Summary { files, into } => summary::command(&files, into.as_deref()),
     }
