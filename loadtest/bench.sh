@@ -2,7 +2,7 @@
 # Measures the whole mesh in one process on this machine, driver beside it, and writes all figures into one file:
 # latency at fixed rates, the most orders a second, processor time, memory, fsyncs, and restarts with many orders.
 #
-#   loadtest/bench.sh [--quick] [PART...]     parts: os group restart watch kafka (the first three when none is named)
+#   loadtest/bench.sh [--quick] [PART...]   parts: os group restart watch kafka flow (the first three when none is named)
 #
 #   os       acknowledged = handed to the operating system: 200/s, 1,000/s, closed loop; idle before and after
 #   group    acknowledged = fsynced: the same, with the counters of records, bytes and fsyncs
@@ -12,6 +12,9 @@
 #            and with them
 #   kafka    on a real Kafka of one node (tools/kafka.sh), with one instance and with three: 50, 200, 500 and 1,000/s,
 #            closed loop; what the broker costs beside the mesh; idle. A young broker is slow: it warms up first
+#   flow     the flow of three services that other systems are compared with, without a broker: 200/s and 1,000/s,
+#            closed loop, two calls an order and one, with the counters; then the floor: the same calls to a gRPC
+#            server with nothing behind it
 #
 # --quick shortens every cell and restarts with few orders: to see that it works, not for figures.
 # Environment: DATA (a folder for the data, on the disk to be measured; default: a new one under TMPDIR),
@@ -66,7 +69,10 @@ tool() { # tool COMMAND LABEL FLAGS...: one result
     { tail -5 "$work/server.log" >&2; die "$label failed"; }
 }
 
-setup() { target/release/loadtest setup --addr "$address"; }
+setup() { target/release/loadtest setup --addr "$address" "$@"; }
+warm_up() {
+  target/release/loadtest run --addr "$address" --mode closed --duration "$warmup" --warmup 0s --connections 8 >/dev/null
+}
 open() { # open LABEL RATE FLAGS...
   local label=$1 rate=$2
   shift 2
@@ -86,7 +92,7 @@ part_os() {
   start os --sync os
   tool first "start, no orders in state" --addr "$address" --since "$started"
   tool idle "os: idle after start" --pid "$server" --duration "$idle"
-  target/release/loadtest run --addr "$address" --mode closed --duration "$warmup" --warmup 0s --connections 8 >/dev/null
+  warm_up
   open "os" 200
   open "os, one call an order" 200 --wait create
   open "os" 1000
@@ -100,7 +106,7 @@ part_group() {
   tool disk "disk of the data" --dir "$work"
   start group --sync group --metrics "$metrics"
   setup
-  target/release/loadtest run --addr "$address" --mode closed --duration "$warmup" --warmup 0s --connections 8 >/dev/null
+  warm_up
   open "group" 200 --metrics "$metrics"
   open "group" 1000 --metrics "$metrics"
   closed "group" 1024 --metrics "$metrics"
@@ -184,8 +190,35 @@ part_kafka() {
   kafka=""
 }
 
+part_flow() {
+  start flow --sync os --workshop 0 --roles orders,validation,inventory --checks details,fraud,inventory --partitions 8 \
+    --metrics "$metrics"
+  setup --customers 0
+  warm_up
+  open "flow" 200 --metrics "$metrics"
+  open "flow, one call an order" 200 --wait create --metrics "$metrics"
+  open "flow" 1000 --metrics "$metrics"
+  closed "flow" 1024 --metrics "$metrics"
+  closed "flow, one call an order" 1024 --wait create --metrics "$metrics"
+  tool idle "flow: idle after load" --pid "$server" --duration "$idle"
+  stop TERM
+  target/release/loadtest bare --listen "$address" >>"$work/server.log" 2>&1 &
+  server=$!
+  # Tries until it listens.
+  target/release/loadtest first --addr "$address" >/dev/null
+  warm_up
+  open "bare gRPC server" 200
+  open "bare gRPC server, one call an order" 200 --wait create
+  closed "bare gRPC server" 1024
+  closed "bare gRPC server, one call an order" 1024 --wait create
+  stop TERM
+}
+
 for part in "${parts[@]}"; do
-  case $part in os | group | restart | watch | kafka) ;; *) die "$part: not one of os group restart watch kafka" ;; esac
+  case $part in
+    os | group | restart | watch | kafka | flow) ;;
+    *) die "$part: not one of os group restart watch kafka flow" ;;
+  esac
 done
 read -r load _ </proc/loadavg
 awk -v load="$load" 'BEGIN { exit load < 0.5 }' && echo "bench.sh: the machine is busy (load $load): these are no figures" >&2

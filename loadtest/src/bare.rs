@@ -1,4 +1,4 @@
-//! A gRPC server with nothing behind it: what no server of this kind on this machine can go below.
+//! A gRPC server with nothing behind it: the floor below the figures of any server of this kind on this machine.
 //!
 //! Most of what a call costs at a low rate is not the work that it asks for: a thread wakes up with cold caches, reads a
 //! socket, takes HTTP/2 frames apart and puts others together. No figure of a mesh can be judged before it is known what
