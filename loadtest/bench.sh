@@ -209,6 +209,7 @@ part_flow() {
   warm_up
   open "bare gRPC server" 200
   open "bare gRPC server, one call an order" 200 --wait create
+  open "bare gRPC server" 1000
   closed "bare gRPC server" 1024
   closed "bare gRPC server, one call an order" 1024 --wait create
   stop TERM
