@@ -37,9 +37,11 @@ impl Task {
             return Ok(());
         }
         let entry = encode_claim(incarnation, self.chain.epoch + 1, &self.identity);
+        // For those who look at the log later: who owned the task is no question of time.
+        let timestamp_ms = self.clock.now_ms();
         // The same claim again is void if the first has landed.
         let append = || {
-            let record = Record { value: Some(entry.clone()), ..Record::default() };
+            let record = Record { value: Some(entry.clone()), timestamp_ms, ..Record::default() };
             self.changelog.log.append(&self.changelog.partition, vec![record])
         };
         let base = answered(&self.config, append).await?.0;
