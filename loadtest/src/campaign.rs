@@ -1,11 +1,12 @@
 //! The fault campaign: a mesh under load, things that are done to it, and a judgement of what it then says.
 //!
-//! What always holds: everything that is judged stands in files of the run's folder (`history.jsonl`, `topics.jsonl`), so
-//! that it can be judged again; the same seed does the same things in the same order; and a run that breaks a law fails.
+//! What always holds: everything that is judged stands in files of the run's folder (`history.jsonl`, `topics.jsonl`,
+//! `changelogs.jsonl`), so that it can be judged again; the same seed does the same things in the same order; and a run that breaks a law fails.
 //! How to use it, and what it found: docs/campaign.md.
 
 pub mod broker;
 pub mod calls;
+pub mod changelogs;
 pub mod checker;
 pub mod dump;
 pub mod figures;
@@ -195,7 +196,9 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
     let ended = mesh.look();
     tokio::task::block_in_place(|| mesh.leave())?;
     recorder.finish()?;
-    topics::save(&dump(settings, &mesh).await?, &folder.join("topics.jsonl"))?;
+    let dump = dump(settings, &mesh).await?;
+    topics::save(&dump.records, &folder.join("topics.jsonl"))?;
+    topics::save(&dump.changelogs, &folder.join("changelogs.jsonl"))?;
     drop(mesh);
     // What the mesh did before it failed is judged as well, and told first.
     let judged = judge(settings, folder, workload.missed());
@@ -241,7 +244,7 @@ fn launch(settings: &Settings) -> anyhow::Result<Launch> {
 }
 
 /// All topics, when no instance runs any more.
-async fn dump(settings: &Settings, mesh: &Mesh) -> anyhow::Result<Vec<topics::TopicRecord>> {
+async fn dump(settings: &Settings, mesh: &Mesh) -> anyhow::Result<dump::Dump> {
     let log: Box<dyn EventLog> = match &mesh.kafka {
         Some(kafka) => {
             let brokers = kafka.bootstrap();
@@ -258,7 +261,8 @@ async fn dump(settings: &Settings, mesh: &Mesh) -> anyhow::Result<Vec<topics::To
 
 fn judge(settings: &Settings, folder: &Path, missed: u64) -> anyhow::Result<()> {
     let history = history::load(&folder.join("history.jsonl"))?;
-    let findings = checker::check(&history, &load_topics(folder)?, nanos(settings.ends_within));
+    let topics = load_topics(folder)?;
+    let findings = checker::check(&history, &topics, nanos(settings.ends_within));
     let seen = figures::see(&history);
     let report = Report {
         label: settings.label.clone(),
@@ -273,6 +277,8 @@ fn judge(settings: &Settings, folder: &Path, missed: u64) -> anyhow::Result<()> 
         faults: seen.faults,
         takeovers: seen.takeovers,
         moves: seen.moves,
+        owner_moves: figures::owner_moves(&history, &topics.changelogs),
+        return_ms: seen.returns.into_iter().map(|(name, returns)| (name, returns.quantiles())).collect(),
         gap_ms: seen.gaps.into_iter().map(|(name, gaps)| (name, gaps.quantiles())).collect(),
         answered: seen.answered,
         errors: seen.errors,
@@ -294,7 +300,9 @@ fn judge(settings: &Settings, folder: &Path, missed: u64) -> anyhow::Result<()> 
 }
 
 fn load_topics(folder: &Path) -> anyhow::Result<Topics> {
-    Topics::read(&topics::load(&folder.join("topics.jsonl"))?)
+    let mut topics = Topics::read(&topics::load(&folder.join("topics.jsonl"))?)?;
+    topics.changelogs = changelogs::load(&folder.join("changelogs.jsonl"))?;
+    Ok(topics)
 }
 
 fn millis(duration: Duration) -> u64 {

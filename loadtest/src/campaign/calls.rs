@@ -13,7 +13,8 @@ use proto::inventory::v1::inventory_service_client::InventoryServiceClient;
 use proto::inventory::v1::{
     AddStockRequest, Fulfilment, GetProductRequest, Product, SetStockRequest, UpsertProductRequest,
 };
-use proto::mesh::v1::{Eventual, ReadConsistency, Role, ServedBy, Strong, read_consistency};
+use proto::mesh::v1::topology_service_client::TopologyServiceClient;
+use proto::mesh::v1::{Eventual, GetTopologyRequest, ReadConsistency, Role, ServedBy, Strong, read_consistency};
 use proto::orders::v1::order_service_client::OrderServiceClient;
 use proto::orders::v1::{
     CancelOrderRequest, CreateOrderRequest, GetOrderRequest, Order, OrderLine, OrderState, WaitFor,
@@ -115,6 +116,20 @@ impl Clients {
         let request_id = format!("customer-{customer_id}");
         let request = CreateCustomerRequest { customer: Some(customer), request_id };
         CustomerServiceClient::new(gateway.channel.clone()).create_customer(timed(request, timeout)).await.map(drop)
+    }
+
+    /// How many tasks of an instance are not ready to be owned yet, as it says itself; an instance that has just started says
+    /// this of all. It is not recorded.
+    ///
+    /// # Errors
+    /// What the instance said, most often that it is not there yet.
+    pub async fn restoring(&self, gateway: usize, timeout: Duration) -> Result<usize, Status> {
+        let gateway = &self.gateways[gateway % self.gateways.len()];
+        let request = timed(GetTopologyRequest {}, timeout);
+        let told = TopologyServiceClient::new(gateway.hasty.clone()).get_topology(request).await?;
+        let tasks = told.into_inner().topology.unwrap_or_default().tasks;
+        let replicas = tasks.iter().flat_map(|task| &task.replicas);
+        Ok(replicas.filter(|replica| replica.instance == gateway.name && !replica.warm).count())
     }
 
     /// Makes a call at an instance (by its number, modulo), with a consistency token where it reads with one.

@@ -4,6 +4,7 @@
 //! topics may rely on. Each violation has the name of a [`Law`].
 
 mod orders;
+mod owners;
 mod reads;
 mod stock;
 #[cfg(test)]
@@ -44,6 +45,10 @@ pub enum Law {
     Stuck,
     /// An instance answered from a past in which it was the owner, when another one had gone on.
     DeposedAnswer,
+    /// A task had two owners in one epoch, an epoch came back, or a changelog holds what no single owner at a time can write.
+    TwoOwners,
+    /// A task changed its owner again and again, although no instance was away for a session.
+    Flapping,
 }
 
 impl fmt::Display for Law {
@@ -59,6 +64,8 @@ impl fmt::Display for Law {
             Self::Conservation => "conservation",
             Self::Stuck => "stuck",
             Self::DeposedAnswer => "deposed-answer",
+            Self::TwoOwners => "two-owners",
+            Self::Flapping => "flapping",
         })
     }
 }
@@ -103,6 +110,9 @@ pub struct Findings {
     pub repeats: u64,
     /// Records that some task could not process.
     pub dead_letters: u64,
+    /// Claims that counted, by the changelogs of all tasks.
+    #[serde(default)]
+    pub claims: u64,
 }
 
 impl Findings {
@@ -173,6 +183,7 @@ pub fn check(history: &[Event], topics: &Topics, ended_within_ns: u64) -> Findin
     let healed_ns = history.iter().rev().find(|event| event.what == What::Healed).map_or(0, |event| event.at_ns);
     let orders = orders::check(&ops, topics, healed_ns.saturating_add(ended_within_ns), &mut findings);
     stock::check(history, &ops, topics, &orders, &mut findings);
+    owners::check(history, &topics.changelogs, &mut findings);
     findings
 }
 
@@ -186,7 +197,7 @@ fn operations(history: &[Event]) -> Ops<'_> {
             }
             What::Ok { answer } => set_end(&mut ops, event.op, End::Ok(event.at_ns, answer)),
             What::Fail { .. } => set_end(&mut ops, event.op, End::Fail),
-            What::Info { .. } | What::Fault { .. } | What::Healed => {}
+            _ => {}
         }
     }
     ops

@@ -1,13 +1,14 @@
 //! What a campaign measured, from its history alone: takeovers as clients saw them, and the errors that they had.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::changelogs;
 use super::checker::Findings;
-use super::history::{Call, Event, What};
+use super::history::{Bound, Call, Event, What};
 use crate::machine::Machine;
 use crate::tally::{Latencies, Quantiles};
 
@@ -38,6 +39,13 @@ pub struct Report {
     pub takeovers: u64,
     /// Partitions of orders and products whose owner changed between two answers.
     pub moves: u64,
+    /// Tasks of all services whose owner changed, by claims that counted, and by the fault that had begun last; `start` before
+    /// the first one.
+    #[serde(default)]
+    pub owner_moves: BTreeMap<String, u64>,
+    /// From the moment when all brokers were there again to the first answer, for each partition of orders, by fault.
+    #[serde(default)]
+    pub return_ms: BTreeMap<String, Quantiles>,
     /// Longest time between two answers about a key that the lost instance had owned, for each such partition, by fault.
     pub gap_ms: BTreeMap<String, Quantiles>,
     /// Calls that were answered.
@@ -61,6 +69,8 @@ pub struct Seen {
     pub moves: u64,
     /// See [`Report::gap_ms`].
     pub gaps: BTreeMap<String, Latencies>,
+    /// See [`Report::return_ms`].
+    pub returns: BTreeMap<String, Latencies>,
     /// See [`Report::answered`].
     pub answered: u64,
     /// See [`Report::errors`].
@@ -124,11 +134,74 @@ pub fn see(history: &[Event]) -> Seen {
                 seen.close(takeover.take());
                 takeover = target.as_ref().map(|target| Takeover::new(name, target, &owners));
             }
-            What::Healed => {}
+            What::Returned { .. } | What::Healed | What::Clock { .. } => {}
         }
     }
     seen.close(takeover);
+    for Return { name, answered_ns, .. } in returns(history) {
+        seen.returns.entry(name.to_owned()).or_default().add(Duration::from_nanos(answered_ns));
+    }
     seen
+}
+
+/// How long one partition of orders took to answer when what had been stopped was continued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Return<'a> {
+    /// The fault, as in the schedule.
+    pub name: &'a str,
+    /// The partition.
+    pub partition: i32,
+    /// Nanoseconds from then to its first answer; to the end of the history when there is none.
+    pub answered_ns: u64,
+}
+
+/// Goes over a history for what [`What::Returned`] marks, for all partitions of orders that had answered before.
+pub fn returns(history: &[Event]) -> Vec<Return<'_>> {
+    let (mut returns, mut reads, mut known) = (Vec::new(), HashSet::new(), BTreeSet::new());
+    let mut waits: Vec<(&str, u64, BTreeSet<i32>)> = Vec::new();
+    for event in history {
+        match &event.what {
+            What::Invoke { call: Call::Get { bound, .. }, .. } if *bound != Bound::Eventual => {
+                reads.insert(event.op);
+            }
+            What::Ok { answer } if reads.remove(&event.op) => {
+                let Some(served) = &answer.served_by else { continue };
+                known.insert(served.partition);
+                for (name, since_ns, open) in &mut waits {
+                    if open.remove(&served.partition) {
+                        let (partition, answered_ns) = (served.partition, event.at_ns - *since_ns);
+                        returns.push(Return { name, partition, answered_ns });
+                    }
+                }
+            }
+            What::Returned { name } => waits.push((name, event.at_ns, known.clone())),
+            _ => {}
+        }
+    }
+    let end_ns = history.last().map_or(0, |event| event.at_ns);
+    for (name, since_ns, open) in waits {
+        returns.extend(open.iter().map(|&partition| Return { name, partition, answered_ns: end_ns - since_ns }));
+    }
+    returns
+}
+
+/// Counts the moves of tasks by the fault that had begun last.
+pub fn owner_moves(history: &[Event], changelogs: &[changelogs::Entry]) -> BTreeMap<String, u64> {
+    let Some(time) = changelogs::time_of_day(history) else { return BTreeMap::new() };
+    let begun: Vec<(i64, &str)> = history
+        .iter()
+        .filter_map(|event| match &event.what {
+            What::Fault { name, .. } => Some((time(event.at_ns), name.as_str())),
+            _ => None,
+        })
+        .collect();
+    let mut moves = BTreeMap::new();
+    for moved in changelogs::moves(changelogs) {
+        let before = begun.partition_point(|(at_ms, _)| *at_ms <= moved.at_ms);
+        let name = before.checked_sub(1).map_or("start", |at| begun[at].1);
+        *moves.entry(name.to_owned()).or_default() += 1;
+    }
+    moves
 }
 
 impl Takeover {
@@ -162,6 +235,11 @@ impl Seen {
 }
 
 impl Report {
+    fn moves_by_fault(&self) -> String {
+        let each = self.owner_moves.iter().map(|(name, moves)| format!("{moves} after {name}")).collect::<Vec<_>>();
+        if each.is_empty() { String::new() } else { format!(" ({})", each.join(", ")) }
+    }
+
     /// The report for people.
     pub fn text(&self) -> String {
         let mut text = format!(
@@ -173,6 +251,7 @@ impl Report {
         let lines = [
             format!("faults: {faults}"),
             format!("takeovers: {} of instances, {} of partitions", self.takeovers, self.moves),
+            format!("moves of tasks: {}{}", self.owner_moves.values().sum::<u64>(), self.moves_by_fault()),
             format!("orders: {orders} ({shipped} shipped, {rejected} rejected, {cancelled} cancelled)"),
             format!("records: {records} taken, {repeats} repeats dropped, {dead_letters} dead letters"),
             format!("calls: {} answered, {} stories not begun", self.answered, self.missed),
@@ -186,6 +265,14 @@ impl Report {
         for (name, gap) in &self.gap_ms {
             writeln!(text, "| {name} | {} | {:.0} | {:.0} | {:.0} |", gap.count, gap.p50, gap.p99, gap.max)
                 .expect("a string takes everything");
+        }
+        for (name, time) in &self.return_ms {
+            writeln!(
+                text,
+                "| {name}, since its end | {} | {:.0} | {:.0} | {:.0} |",
+                time.count, time.p50, time.p99, time.max
+            )
+            .expect("a string takes everything");
         }
         text.push_str("\n| errors that clients saw | times |\n|---|---|\n");
         for (error, times) in &self.errors {
@@ -234,5 +321,39 @@ mod tests {
         let gaps = seen.gaps["kill"].quantiles();
         assert_eq!(gaps.count, 1, "partition 1 was not lost");
         assert!((gaps.max - 710.0).abs() < 1.0, "{gaps:?}");
+    }
+
+    #[test]
+    fn brokers_are_back_for_a_partition_with_its_first_answer() {
+        let mut history = Vec::new();
+        answered(&mut history, 90, 0, "a");
+        answered(&mut history, 95, 1, "b");
+        let what = What::Returned { name: "brokers-away".into() };
+        history.push(Event { at_ns: 100_000_000, op: 0, session: 0, what });
+        answered(&mut history, 800, 0, "a");
+        answered(&mut history, 900, 0, "a");
+        let returned = |partition, answered_ms: u64| Return {
+            name: "brokers-away",
+            partition,
+            answered_ns: answered_ms * 1_000_000,
+        };
+        assert_eq!(returns(&history), [returned(0, 700), returned(1, 800)], "partition 1 was not heard again");
+        assert_eq!(see(&history).returns["brokers-away"].quantiles().count, 2);
+    }
+
+    #[test]
+    fn moves_of_tasks_are_counted_by_the_fault_before() {
+        let mut history = vec![Event { at_ns: 0, op: 0, session: 0, what: What::Clock { unix_ms: 1_000 } }];
+        let what = What::Fault { name: "kill".into(), target: None };
+        history.push(Event { at_ns: 5_000_000_000, op: 0, session: 0, what });
+        let claim = |epoch: u64, at_ms, instance: &str| changelogs::Entry {
+            task: "orders/0".into(),
+            offset: epoch,
+            at_ms,
+            what: changelogs::What::Claimed { incarnation: "7".into(), epoch, instance: instance.into(), life: epoch },
+        };
+        let claims = [claim(1, 1_000, "a"), claim(2, 5_000, "b"), claim(3, 6_000, "b"), claim(4, 6_500, "a")];
+        let counted = owner_moves(&history, &claims);
+        assert_eq!(counted.into_iter().collect::<Vec<_>>(), [("kill".to_owned(), 1), ("start".to_owned(), 1)]);
     }
 }

@@ -12,6 +12,8 @@ use std::time::Instant;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
+use crate::machine;
+
 /// One line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
@@ -59,8 +61,18 @@ pub enum What {
         /// The instance that it was done to, if it was one.
         target: Option<String>,
     },
-    /// What was done to the mesh is undone: everything that was stopped runs again.
+    /// Everything that a fault had stopped was continued just now. How long the mesh takes from here is measured.
+    Returned {
+        /// The fault, as in the schedule.
+        name: String,
+    },
+    /// What was done to the mesh is undone: everything that was stopped runs again, and answers.
     Healed,
+    /// The time of day, once at the beginning: records of topics have it, and lines of the history do not.
+    Clock {
+        /// Milliseconds since the Unix epoch.
+        unix_ms: u64,
+    },
 }
 
 /// A call.
@@ -294,7 +306,9 @@ impl Recorder {
     pub fn create(path: &Path) -> anyhow::Result<Self> {
         let file = File::create(path).with_context(|| format!("{} cannot be made", path.display()))?;
         let lines = Lines { file: BufWriter::new(file), ops: 0, failed: None };
-        Ok(Self { begin: Instant::now(), file: Mutex::new(lines) })
+        let recorder = Self { begin: Instant::now(), file: Mutex::new(lines) };
+        recorder.note(0, 0, What::Clock { unix_ms: machine::now_unix_ms() });
+        Ok(recorder)
     }
 
     /// Notes that a call begins, and returns its number.
@@ -375,6 +389,8 @@ mod tests {
         recorder.note(0, 0, What::Healed);
         recorder.finish().unwrap();
         let events = load(&path).unwrap();
+        assert!(matches!(events[0].what, What::Clock { unix_ms } if unix_ms > 0));
+        let events = &events[1..];
         assert_eq!(events.len(), 3);
         assert_eq!(events[0].what, What::Invoke { gateway: "a".to_owned(), call });
         assert_eq!(events[1].what, What::Ok { answer });

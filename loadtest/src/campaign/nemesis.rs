@@ -18,7 +18,9 @@ use super::schedule::{Fault, Kind};
 const PATIENCE: Duration = Duration::from_secs(90);
 /// Between two looks whether an instance answers.
 const LOOK: Duration = Duration::from_millis(50);
-/// Times that connections are reset, and that an instance is stopped for a short time.
+/// Between two looks whether an instance that was just started restores. A small mesh is restored within a second.
+const LOOK_CLOSELY: Duration = Duration::from_millis(5);
+/// Times that connections are reset.
 const TIMES: usize = 3;
 /// A changelog with a leader.
 const CHANGELOG: &str = "orders-changelog";
@@ -113,6 +115,14 @@ impl Mesh {
             Kind::Kill | Kind::KillTwice | Kind::Pause | Kind::Flicker | Kind::Leave => {
                 self.on_instance(fault, clients, begun).await?;
             }
+            Kind::KillOften => {
+                begun(clients.recorder());
+                self.kill_often(fault, clients).await?;
+            }
+            Kind::Scale => {
+                begun(clients.recorder());
+                self.scale(target, span, clients).await?;
+            }
             Kind::KillAll => {
                 begun(clients.recorder());
                 self.instances.iter_mut().try_for_each(Instance::kill)?;
@@ -130,14 +140,17 @@ impl Mesh {
                 tokio::time::sleep(span).await;
                 kafka.restart(node).await?;
             }
-            Kind::PauseBroker | Kind::PauseBrokers => {
+            Kind::PauseBroker | Kind::PauseBrokers | Kind::BrokersAway => {
                 let kafka = self.kafka.as_ref().context("there are no brokers")?;
                 let nodes = 1..=kafka.len();
-                let nodes = nodes.filter(|node| kind == Kind::PauseBrokers || *node == target + 1).collect::<Vec<_>>();
+                let nodes = nodes.filter(|node| kind != Kind::PauseBroker || *node == target + 1).collect::<Vec<_>>();
                 begun(clients.recorder());
                 nodes.iter().try_for_each(|node| kafka.pause(*node, true))?;
                 tokio::time::sleep(span).await;
                 nodes.iter().try_for_each(|node| kafka.pause(*node, false))?;
+                if kind != Kind::PauseBroker {
+                    clients.recorder().note(0, 0, What::Returned { name: kind.to_string() });
+                }
             }
             Kind::Reset | Kind::Mute | Kind::LoseAnswers | Kind::CutBrokers | Kind::CutPeers => {
                 begun(clients.recorder());
@@ -160,7 +173,7 @@ impl Mesh {
                 instance.pause(false)?;
             }
             Kind::Flicker => {
-                for _ in 0..TIMES {
+                for _ in 0..fault.times {
                     instance.pause(true)?;
                     tokio::time::sleep(span).await;
                     instance.pause(false)?;
@@ -168,8 +181,7 @@ impl Mesh {
                 }
             }
             Kind::Leave => {
-                // Waiting for a process blocks, and clients run on the same threads.
-                tokio::task::block_in_place(|| instance.leave(PATIENCE))?;
+                leave(instance)?;
                 tokio::time::sleep(span).await;
                 instance.start()?;
             }
@@ -185,6 +197,49 @@ impl Mesh {
             }
         }
         Ok(())
+    }
+
+    /// Kills an instance, and again each time that it says that it restores.
+    async fn kill_often(&mut self, fault: Fault, clients: &Clients) -> anyhow::Result<()> {
+        let instance = &mut self.instances[fault.target];
+        instance.kill()?;
+        tokio::time::sleep(Duration::from_millis(fault.for_ms)).await;
+        let mut restored = 0;
+        for _ in 0..fault.times {
+            instance.start()?;
+            let begin = Instant::now();
+            let tasks = loop {
+                instance.look()?;
+                if let Ok(tasks) = clients.restoring(fault.target, Duration::from_secs(1)).await {
+                    break tasks;
+                }
+                anyhow::ensure!(begin.elapsed() < PATIENCE, "instance {} does not come up", instance.name);
+                tokio::time::sleep(LOOK_CLOSELY).await;
+            };
+            instance.kill()?;
+            restored += u64::from(tasks > 0);
+        }
+        println!("  killed {} times as it came up, {restored} of them while it restored", fault.times);
+        instance.start()
+    }
+
+    /// Leaves one instance, brings all back, takes one of them away and brings it back, with as much time between.
+    async fn scale(&mut self, stays: usize, span: Duration, clients: &Clients) -> anyhow::Result<()> {
+        let others = (1..self.instances.len()).map(|n| (stays + n) % self.instances.len()).collect::<Vec<_>>();
+        for number in &others {
+            leave(&mut self.instances[*number])?;
+        }
+        self.answers(stays, clients).await?;
+        tokio::time::sleep(span).await;
+        self.start()?;
+        self.is_whole(clients).await?;
+        tokio::time::sleep(span).await;
+        if let Some(number) = others.first() {
+            leave(&mut self.instances[*number])?;
+            self.answers(stays, clients).await?;
+            tokio::time::sleep(span).await;
+        }
+        self.start()
     }
 
     async fn on_connections(&self, fault: Fault) -> anyhow::Result<()> {
@@ -220,4 +275,9 @@ impl Mesh {
     pub fn leave(&mut self) -> anyhow::Result<()> {
         self.instances.iter_mut().try_for_each(|instance| instance.leave(PATIENCE).map(drop))
     }
+}
+
+/// Tells an instance to leave, and waits for it. This blocks, and clients run on the same threads.
+fn leave(instance: &mut Instance) -> anyhow::Result<()> {
+    tokio::task::block_in_place(|| instance.leave(PATIENCE)).map(drop)
 }

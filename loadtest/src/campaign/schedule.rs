@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::arrivals::Draw;
 
+/// How long all broker nodes are away, in milliseconds.
+const AWAY_MS: u64 = 60_000;
+
 /// Kinds of faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -15,11 +18,13 @@ pub enum Kind {
     Kill,
     /// An instance is killed, started, and killed again while it recovers.
     KillTwice,
+    /// An instance is killed several times in a row, each time while it restores what it had.
+    KillOften,
     /// All instances are killed at once, and started again.
     KillAll,
     /// An instance is stopped for longer than its session, and continued.
     Pause,
-    /// An instance is stopped several times for less than its session.
+    /// An instance is stopped again and again for less than its session, half of the times for 90 % of it.
     Flicker,
     /// An instance is told to leave, and comes back.
     Leave,
@@ -31,6 +36,10 @@ pub enum Kind {
     PauseBroker,
     /// All broker nodes are stopped, and continued.
     PauseBrokers,
+    /// All broker nodes are stopped for a minute, and continued.
+    BrokersAway,
+    /// All instances but one leave, all come back, one of them leaves, and comes back.
+    Scale,
     /// All connections to all brokers are reset, three times.
     Reset,
     /// A broker node accepts connections and never answers.
@@ -46,7 +55,10 @@ pub enum Kind {
 impl Kind {
     /// Those that need only one process and its own log.
     pub const ALONE: [Self; 5] = [Self::Kill, Self::KillTwice, Self::Pause, Self::Flicker, Self::Leave];
-    /// How often each is drawn, of a hundred, when there are several instances and brokers.
+    /// Those that take so long, or change the mesh so much, that they are done only when they are asked for.
+    pub const ASKED_FOR: [Self; 3] = [Self::KillOften, Self::BrokersAway, Self::Scale];
+    /// How often each is drawn, of a hundred, when there are several instances and brokers; those that are not here are only
+    /// done when they are asked for.
     const WEIGHTS: [(Self, u64); 15] = [
         (Self::Kill, 22),
         (Self::KillTwice, 8),
@@ -67,7 +79,7 @@ impl Kind {
 
     /// Whether it takes partitions from an instance.
     pub fn takes_over(self) -> bool {
-        matches!(self, Self::Kill | Self::KillTwice | Self::Pause | Self::Leave)
+        matches!(self, Self::Kill | Self::KillTwice | Self::KillOften | Self::Pause | Self::Flicker | Self::Leave)
     }
 }
 
@@ -84,15 +96,18 @@ pub struct Fault {
     pub kind: Kind,
     /// Whom: the number of the instance or broker node, from 0.
     pub target: usize,
-    /// How long, in milliseconds.
+    /// How long, in milliseconds. Of what is done several times: each time.
     pub for_ms: u64,
+    /// How many times in a row, from 1, of what is done as often as the seed says.
+    pub times: u64,
     /// Quiet time before it, in milliseconds.
     pub after_ms: u64,
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "after {} ms: {} {} for {} ms", self.after_ms, self.kind, self.target, self.for_ms)
+        write!(f, "after {} ms: {} {} for {} ms", self.after_ms, self.kind, self.target, self.for_ms)?;
+        if self.times > 1 { write!(f, ", {} times", self.times) } else { Ok(()) }
     }
 }
 
@@ -134,13 +149,26 @@ fn one(plan: &Plan, draw: &mut Draw) -> Fault {
         Kind::Pause | Kind::CutBrokers | Kind::CutPeers => {
             plan.session_ms + plan.session_ms / 4 + draw.below(plan.session_ms / 2)
         }
-        Kind::Flicker => plan.session_ms / 2 + draw.below(plan.session_ms / 4),
+        Kind::KillOften => 100 + draw.below(400),
+        Kind::Flicker => match draw.below(2) {
+            0 => plan.session_ms * 9 / 10,
+            _ => plan.session_ms / 5 + draw.below(plan.session_ms * 7 / 10),
+        },
+        Kind::BrokersAway => AWAY_MS,
+        Kind::Scale => 3_000 + draw.below(3_000),
         Kind::KillBroker | Kind::KillLeader => 500 + draw.below(4_000),
         Kind::PauseBroker | Kind::PauseBrokers | Kind::Mute => 2_000 + draw.below(6_000),
         Kind::Reset => 300,
         Kind::LoseAnswers => 1_000 + draw.below(2_000),
     };
-    Fault { kind, target, for_ms, after_ms: plan.quiet_ms + draw.below(plan.quiet_ms / 2 + 1) }
+    let after_ms = plan.quiet_ms + draw.below(plan.quiet_ms / 2 + 1);
+    let times = match kind {
+        Kind::KillOften => 3 + draw.below(3),
+        // Long enough for a second and a third move, if there are any.
+        Kind::Flicker => (plan.session_ms * 5 / 2).div_ceil(for_ms.max(1)).max(3),
+        _ => 1,
+    };
+    Fault { kind, target, for_ms, times, after_ms }
 }
 
 fn kind(plan: &Plan, draw: &mut Draw) -> Kind {
@@ -188,9 +216,28 @@ mod tests {
     }
 
     #[test]
+    fn what_takes_long_is_done_only_when_it_is_asked_for() {
+        assert!(draw(&plan(1, 3)).iter().all(|fault| !Kind::ASKED_FOR.contains(&fault.kind)));
+        assert_eq!(Kind::ASKED_FOR.len() + Kind::WEIGHTS.len(), Kind::value_variants().len());
+        for kind in Kind::ASKED_FOR {
+            let plan = Plan { only: vec![kind], ..plan(1, 3) };
+            assert!(draw(&plan).iter().all(|fault| fault.kind == kind));
+        }
+    }
+
+    #[test]
+    fn an_instance_is_killed_three_to_five_times_in_a_row() {
+        let plan = Plan { only: vec![Kind::KillOften], ..plan(1, 3) };
+        let times: std::collections::BTreeSet<_> = draw(&plan).iter().map(|fault| fault.times).collect();
+        assert_eq!(times.into_iter().collect::<Vec<_>>(), [3, 4, 5]);
+    }
+
+    #[test]
     fn a_pause_outlasts_the_session() {
         let faults = draw(&plan(3, 3));
         assert!(faults.iter().filter(|fault| fault.kind == Kind::Pause).all(|fault| fault.for_ms > 6_000));
-        assert!(faults.iter().filter(|fault| fault.kind == Kind::Flicker).all(|fault| fault.for_ms < 6_000));
+        let flickers = || faults.iter().filter(|fault| fault.kind == Kind::Flicker);
+        assert!(flickers().all(|fault| fault.for_ms <= 5_400 && fault.for_ms * fault.times >= 15_000));
+        assert!(flickers().any(|fault| fault.for_ms == 5_400), "90 % of the session");
     }
 }

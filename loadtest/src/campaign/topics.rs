@@ -21,6 +21,7 @@ use proto::validation::v1::validation_event;
 use proto::{inventory, orders, shipping, validation};
 use serde::{Deserialize, Serialize};
 
+use super::changelogs;
 use super::history::{State, read_lines};
 
 /// A record of a topic.
@@ -50,7 +51,7 @@ impl TopicRecord {
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn save(records: &[TopicRecord], path: &Path) -> anyhow::Result<()> {
+pub fn save<T: Serialize>(records: &[T], path: &Path) -> anyhow::Result<()> {
     let unwritable = || format!("{} cannot be written", path.display());
     let mut file = BufWriter::new(File::create(path).with_context(unwritable)?);
     for record in records {
@@ -113,6 +114,8 @@ pub struct Topics {
     pub taken: u64,
     /// Records in topics of dead letters.
     pub dead_letters: u64,
+    /// What the changelogs say of owners.
+    pub changelogs: Vec<changelogs::Entry>,
 }
 
 /// What was seen of one sender in one partition: the hash of each content, by its number less one.

@@ -23,8 +23,8 @@ const MAY_USE: [(&str, &[&str]); 14] = [
     ("gateway", &["proto", "service-host"]),
     ("membership", &["kafka-log", "proto", "service-host"]),
     ("schemas", &["credentials", "event-log", "proto", "service-host", "task-runtime"]),
-    // The campaign reads topics through the port of logs, like a reader outside of the mesh.
-    ("loadtest", &["embedded-broker", "event-log", "kafka-log", "proto"]),
+    // The campaign reads topics through the port of logs, like a reader outside of the mesh, and changelogs by the reader rule.
+    ("loadtest", &["embedded-broker", "event-log", "kafka-log", "proto", "task-runtime"]),
     ("testkit", &["event-log", "membership", "ordermesh", "proto", "service-host", "state-store", "task-runtime"]),
     // The only one that composes: it may use every crate but these.
     ("ordermesh", &["! loadtest", "! testkit"]),
