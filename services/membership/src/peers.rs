@@ -80,15 +80,22 @@ struct Peer {
     heard: Instant,
     /// When it was heard again after a silence in the middle of its life.
     came_back: Option<Instant>,
+    /// How long it may be silent before it is given up: longer for one that was given up and lived.
+    patience: Duration,
 }
 
 /// An instance that was never heard is waited for this many times as long as one that fell silent: it may be starting.
 const STARTING: u32 = 5;
 /// An instance that fell silent and came back gets nothing handed over for this many times as long: it may do so again.
 const PROBATION: u32 = 10;
+/// An instance that fell silent and came back may be silent for twice as long the next time, and at most for this many times as
+/// long as others: on a machine that has too much to do everybody is silent for a while now and then, and tasks that move for that
+/// reason make it worse. Once it is off probation it is like the others. The session of the group still ends it.
+const PATIENCE_MAX: u32 = 4;
 
 impl Peers {
-    /// Nobody was heard yet. Who says nothing for `silent_after` is given up.
+    /// Nobody was heard yet. Who says nothing for `silent_after` is given up; who came back from that lately, after up to four
+    /// times as long.
     #[must_use]
     pub fn new(me: InstanceId, silent_after: Duration, now: Instant) -> Self {
         Self { me, silent_after, begin: now, peers: BTreeMap::new() }
@@ -97,19 +104,22 @@ impl Peers {
     /// Takes a report. Returns whether it tells anything new beyond that the instance lives.
     pub fn hear(&mut self, report: Report, now: Instant) -> bool {
         let Some(peer) = self.peers.get_mut(&report.instance) else {
-            self.peers.insert(report.instance.clone(), Peer { report, heard: now, came_back: None });
+            let patience = self.silent_after;
+            self.peers.insert(report.instance.clone(), Peer { report, heard: now, came_back: None, patience });
             return true;
         };
         if peer.report.life == report.life && peer.report.sequence > report.sequence {
             return false;
         }
-        let was_silent = now.duration_since(peer.heard) >= self.silent_after;
-        let came_back = match (peer.report.life == report.life, was_silent) {
-            (true, true) => Some(now),
-            (true, false) => peer.came_back,
-            (false, _) => None,
+        let was_silent = now.duration_since(peer.heard) >= peer.patience;
+        let probation = self.silent_after * PROBATION;
+        let is_steady = peer.came_back.is_none_or(|came_back| now.duration_since(came_back) >= probation);
+        let (came_back, patience) = match (peer.report.life == report.life, was_silent) {
+            (true, true) => (Some(now), (peer.patience * 2).min(self.silent_after * PATIENCE_MAX)),
+            (true, false) if !is_steady => (peer.came_back, peer.patience),
+            _ => (None, self.silent_after),
         };
-        let old = std::mem::replace(peer, Peer { report, heard: now, came_back });
+        let old = std::mem::replace(peer, Peer { report, heard: now, came_back, patience });
         let new = &peer.report;
         was_silent || !old.report.says_the_same(new)
     }
@@ -123,9 +133,9 @@ impl Peers {
 
     /// Drops those who are silent and no members any more.
     pub fn forget_all_but(&mut self, members: &BTreeSet<InstanceId>, now: Instant) {
-        let (me, silent_after) = (self.me.clone(), self.silent_after);
+        let me = self.me.clone();
         self.peers
-            .retain(|id, peer| *id == me || members.contains(id) || now.duration_since(peer.heard) < silent_after);
+            .retain(|id, peer| *id == me || members.contains(id) || now.duration_since(peer.heard) < peer.patience);
     }
 
     /// Whether the instance is to be reckoned with.
@@ -134,7 +144,7 @@ impl Peers {
         match self.peers.get(instance) {
             None if now.duration_since(self.begin) < self.silent_after * STARTING => Life::Unknown,
             None => Life::Silent,
-            Some(peer) if *instance != *self.me && now.duration_since(peer.heard) >= self.silent_after => Life::Silent,
+            Some(peer) if *instance != *self.me && now.duration_since(peer.heard) >= peer.patience => Life::Silent,
             Some(peer) if peer.report.is_leaving => Life::Leaving,
             Some(_) => Life::Alive,
         }
@@ -294,6 +304,42 @@ mod tests {
         assert_eq!(peers.life("a", later), Life::Alive);
         peers.forget_all_but(&BTreeSet::new(), later + SILENT_AFTER);
         assert_eq!(peers.reports(later).count(), 0, "it is silent and no member");
+    }
+
+    #[test]
+    fn who_was_given_up_and_lived_is_given_up_later_until_it_has_been_steady() {
+        let mut now = Instant::now();
+        let mut peers = Peers::new("me".into(), SILENT_AFTER, now);
+        let mut sequence = 0;
+        let mut hear = |peers: &mut Peers, now| {
+            sequence += 1;
+            peers.hear(report("a", sequence, Role::Standby, 1), now);
+        };
+        hear(&mut peers, now);
+        for patience in [1, 2, 4, 4] {
+            let given_up = now + SILENT_AFTER * patience;
+            assert_eq!(peers.life("a", given_up - Duration::from_millis(1)), Life::Alive, "{patience}");
+            assert_eq!(peers.life("a", given_up), Life::Silent, "{patience}");
+            now = given_up;
+            hear(&mut peers, now);
+        }
+        for _ in 0..20 {
+            now += SILENT_AFTER / 2;
+            hear(&mut peers, now);
+        }
+        assert_eq!(peers.life("a", now + SILENT_AFTER), Life::Silent, "it was steady for ten times as long");
+    }
+
+    #[test]
+    fn a_new_life_is_given_up_like_any_other() {
+        let now = Instant::now();
+        let mut peers = Peers::new("me".into(), SILENT_AFTER, now);
+        peers.hear(report("a", 1, Role::Standby, 1), now);
+        let later = now + SILENT_AFTER;
+        peers.hear(report("a", 2, Role::Standby, 1), later);
+        assert_eq!(peers.life("a", later + SILENT_AFTER), Life::Alive);
+        peers.hear(Report { life: 2, ..report("a", 1, Role::Standby, 1) }, later);
+        assert_eq!(peers.life("a", later + SILENT_AFTER), Life::Silent);
     }
 
     #[test]

@@ -23,7 +23,8 @@ pub struct PeersConfig {
     /// How often each instance tells the others of itself.
     #[serde(with = "humantime_serde")]
     pub interval: Duration,
-    /// An instance that was not heard for so long is given up, and its tasks are taken over.
+    /// An instance that was not heard for so long is given up, and its tasks are taken over. One that came back from that lately is
+    /// given up after up to four times as long.
     #[serde(with = "humantime_serde")]
     pub silent_after: Duration,
     /// An instance that the brokers' group coordinator has not heard for so long is no member any more. The brokers have limits
