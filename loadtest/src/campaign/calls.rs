@@ -118,18 +118,19 @@ impl Clients {
         CustomerServiceClient::new(gateway.channel.clone()).create_customer(timed(request, timeout)).await.map(drop)
     }
 
-    /// How many tasks of an instance are not ready to be owned yet, as it says itself; an instance that has just started says
-    /// this of all. It is not recorded.
+    /// How many tasks of an instance are not ready to be owned yet, as it says itself; none before it has any task. It is not
+    /// recorded.
     ///
     /// # Errors
     /// What the instance said, most often that it is not there yet.
-    pub async fn restoring(&self, gateway: usize, timeout: Duration) -> Result<usize, Status> {
+    pub async fn restoring(&self, gateway: usize, timeout: Duration) -> Result<Option<usize>, Status> {
         let gateway = &self.gateways[gateway % self.gateways.len()];
         let request = timed(GetTopologyRequest {}, timeout);
         let told = TopologyServiceClient::new(gateway.hasty.clone()).get_topology(request).await?;
         let tasks = told.into_inner().topology.unwrap_or_default().tasks;
         let replicas = tasks.iter().flat_map(|task| &task.replicas);
-        Ok(replicas.filter(|replica| replica.instance == gateway.name && !replica.warm).count())
+        let own: Vec<_> = replicas.filter(|replica| replica.instance == gateway.name).collect();
+        Ok((!own.is_empty()).then(|| own.iter().filter(|replica| !replica.warm).count()))
     }
 
     /// Makes a call at an instance (by its number, modulo), with a consistency token where it reads with one.

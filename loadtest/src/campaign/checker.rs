@@ -6,6 +6,7 @@
 mod orders;
 mod owners;
 mod reads;
+mod returns;
 mod stock;
 #[cfg(test)]
 mod tests;
@@ -49,6 +50,8 @@ pub enum Law {
     TwoOwners,
     /// A task changed its owner again and again, although no instance was away for a session.
     Flapping,
+    /// Calls were not answered in time when all brokers were back.
+    SlowReturn,
 }
 
 impl fmt::Display for Law {
@@ -66,6 +69,7 @@ impl fmt::Display for Law {
             Self::DeposedAnswer => "deposed-answer",
             Self::TwoOwners => "two-owners",
             Self::Flapping => "flapping",
+            Self::SlowReturn => "slow-return",
         })
     }
 }
@@ -184,6 +188,7 @@ pub fn check(history: &[Event], topics: &Topics, ended_within_ns: u64) -> Findin
     let orders = orders::check(&ops, topics, healed_ns.saturating_add(ended_within_ns), &mut findings);
     stock::check(history, &ops, topics, &orders, &mut findings);
     owners::check(history, &topics.changelogs, &mut findings);
+    returns::check(history, &mut findings);
     findings
 }
 

@@ -210,7 +210,7 @@ impl Mesh {
             let begin = Instant::now();
             let tasks = loop {
                 instance.look()?;
-                if let Ok(tasks) = clients.restoring(fault.target, Duration::from_secs(1)).await {
+                if let Ok(Some(tasks)) = clients.restoring(fault.target, Duration::from_secs(1)).await {
                     break tasks;
                 }
                 anyhow::ensure!(begin.elapsed() < PATIENCE, "instance {} does not come up", instance.name);

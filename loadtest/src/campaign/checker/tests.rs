@@ -355,3 +355,16 @@ fn a_number_with_two_contents_or_a_gap_is_an_inconsistent_offset() {
     assert_eq!(numbered(&[record(0, 1, b"x"), record(1, 1, b"y")]), [Law::InconsistentOffset]);
     assert_eq!(numbered(&[record(0, 1, b"x"), record(1, 3, b"y")]), [Law::InconsistentOffset]);
 }
+
+#[test]
+fn a_partition_that_does_not_answer_soon_after_the_brokers_are_back_returns_slowly() {
+    for (seconds, broken) in [(4, vec![]), (6, vec![Law::SlowReturn])] {
+        let mut tale = Tale::sound();
+        tale.push(0, 0, What::Returned { name: "brokers-away".into() });
+        let read = tale.invoke(1, get("o-1", Bound::Strong));
+        // The answer itself comes a second later than what went before.
+        tale.now += (seconds - 2) * SECOND;
+        tale.answer(read, 1, order(State::Shipped, 3), "b", 20);
+        assert_eq!(tale.breaks(), broken, "{seconds} s");
+    }
+}
