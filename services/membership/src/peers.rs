@@ -111,13 +111,20 @@ impl Peers {
         if peer.report.life == report.life && peer.report.sequence > report.sequence {
             return false;
         }
-        let was_silent = now.duration_since(peer.heard) >= peer.patience;
-        let probation = self.silent_after * PROBATION;
-        let is_steady = peer.came_back.is_none_or(|came_back| now.duration_since(came_back) >= probation);
-        let (came_back, patience) = match (peer.report.life == report.life, was_silent) {
-            (true, true) => (Some(now), (peer.patience * 2).min(self.silent_after * PATIENCE_MAX)),
-            (true, false) if !is_steady => (peer.came_back, peer.patience),
-            _ => (None, self.silent_after),
+        let silence = now.duration_since(peer.heard);
+        let was_silent = silence >= peer.patience;
+        let (came_back, patience) = if peer.report.life != report.life {
+            (None, self.silent_after)
+        } else if was_silent {
+            (Some(now), (peer.patience * 2).min(self.silent_after * PATIENCE_MAX))
+        } else if silence >= self.silent_after {
+            // Nobody lost patience this time, but it is not steady either.
+            (Some(now), peer.patience)
+        } else if peer.came_back.is_some_and(|came_back| now.duration_since(came_back) < self.silent_after * PROBATION)
+        {
+            (peer.came_back, peer.patience)
+        } else {
+            (None, self.silent_after)
         };
         let old = std::mem::replace(peer, Peer { report, heard: now, came_back, patience });
         let new = &peer.report;
@@ -328,6 +335,18 @@ mod tests {
             hear(&mut peers, now);
         }
         assert_eq!(peers.life("a", now + SILENT_AFTER), Life::Silent, "it was steady for ten times as long");
+    }
+
+    #[test]
+    fn a_silence_that_nobody_lost_patience_with_keeps_an_instance_on_probation() {
+        let mut now = Instant::now();
+        let mut peers = Peers::new("me".into(), SILENT_AFTER, now);
+        for sequence in 1..30 {
+            peers.hear(report("a", sequence, Role::Standby, 1), now);
+            let (is_on_probation, before) = (sequence > 1, now);
+            assert_ne!(peers.can_take(&TaskId::new("a", 0), "a", before), is_on_probation, "{sequence}");
+            now += SILENT_AFTER + SILENT_AFTER / 2;
+        }
     }
 
     #[test]
