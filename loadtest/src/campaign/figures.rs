@@ -40,7 +40,7 @@ pub struct Report {
     /// Partitions of orders and products whose owner changed between two answers.
     pub moves: u64,
     /// Tasks of all services whose owner changed, by claims that counted, and by the fault that had begun last; `start` before
-    /// the first one.
+    /// the first one, `end` when all instances left.
     #[serde(default)]
     pub owner_moves: BTreeMap<String, u64>,
     /// From the moment when all brokers were there again to the first answer, for each partition of orders, by fault.
@@ -188,13 +188,12 @@ pub fn returns(history: &[Event]) -> Vec<Return<'_>> {
 /// Counts the moves of tasks by the fault that had begun last.
 pub fn owner_moves(history: &[Event], changelogs: &[changelogs::Entry]) -> BTreeMap<String, u64> {
     let Some(time) = changelogs::time_of_day(history) else { return BTreeMap::new() };
-    let begun: Vec<(i64, &str)> = history
-        .iter()
-        .filter_map(|event| match &event.what {
-            What::Fault { name, .. } => Some((time(event.at_ns), name.as_str())),
-            _ => None,
-        })
-        .collect();
+    let begun = history.iter().filter_map(|event| match &event.what {
+        What::Fault { name, .. } => Some((time(event.at_ns), name.as_str())),
+        _ => None,
+    });
+    let end = history.last().map(|event| (time(event.at_ns).saturating_add(1), "end"));
+    let begun: Vec<(i64, &str)> = begun.chain(end).collect();
     let mut moves = BTreeMap::new();
     for moved in changelogs::moves(changelogs) {
         let before = begun.partition_point(|(at_ms, _)| *at_ms <= moved.at_ms);
@@ -346,14 +345,17 @@ mod tests {
         let mut history = vec![Event { at_ns: 0, op: 0, session: 0, what: What::Clock { unix_ms: 1_000 } }];
         let what = What::Fault { name: "kill".into(), target: None };
         history.push(Event { at_ns: 5_000_000_000, op: 0, session: 0, what });
+        history.push(Event { at_ns: 6_000_000_000, op: 0, session: 0, what: What::Healed });
         let claim = |epoch: u64, at_ms, instance: &str| changelogs::Entry {
             task: "orders/0".into(),
             offset: epoch,
             at_ms,
             what: changelogs::What::Claimed { incarnation: "7".into(), epoch, instance: instance.into(), life: epoch },
         };
-        let claims = [claim(1, 1_000, "a"), claim(2, 5_000, "b"), claim(3, 6_000, "b"), claim(4, 6_500, "a")];
+        let claims = [(1, 1_000, "a"), (2, 5_000, "b"), (3, 6_000, "b"), (4, 6_500, "a"), (5, 7_500, "b")];
+        let claims = claims.map(|(epoch, at_ms, instance)| claim(epoch, at_ms, instance));
         let counted = owner_moves(&history, &claims);
-        assert_eq!(counted.into_iter().collect::<Vec<_>>(), [("kill".to_owned(), 1), ("start".to_owned(), 1)]);
+        let expected = ["end", "kill", "start"].map(|name| (name.to_owned(), 1));
+        assert_eq!(counted.into_iter().collect::<Vec<_>>(), expected);
     }
 }

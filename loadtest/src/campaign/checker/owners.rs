@@ -2,7 +2,7 @@
 //!
 //! *Flapping* is judged around the stops of `flicker` only, of which each is shorter than a session, for there one move away from
 //! the instance that is stopped is all that can be of use. It says nothing of a task that moves for another reason: both moves
-//! must lie between the beginning of this fault and that of the next one.
+//! must lie between the beginning of this fault and that of the next one, or the end, when all instances leave.
 
 use std::collections::HashMap;
 
@@ -21,7 +21,7 @@ const SETTLED_MS: i64 = 20_000;
 struct Flicker<'a> {
     instance: &'a str,
     begin_ms: i64,
-    /// When the next fault began.
+    /// When the next fault began, or the history ended.
     next_ms: i64,
     /// Nothing had been done to the mesh for long enough.
     alone: bool,
@@ -67,6 +67,7 @@ fn two_owners(entries: &[Entry], findings: &mut Findings) {
 /// The stops that are judged; none without the time of day.
 fn flickers(history: &[Event]) -> Vec<Flicker<'_>> {
     let Some(time) = changelogs::time_of_day(history) else { return Vec::new() };
+    let end_ms = history.last().map_or(0, |event| time(event.at_ns));
     let (mut flickers, mut left_alone_ms) = (Vec::<Flicker<'_>>::new(), 0);
     for event in history {
         let at_ms = time(event.at_ns);
@@ -79,7 +80,7 @@ fn flickers(history: &[Event]) -> Vec<Flicker<'_>> {
                     && let Some(instance) = target
                 {
                     let alone = at_ms - left_alone_ms >= SETTLED_MS;
-                    flickers.push(Flicker { instance, begin_ms: at_ms, next_ms: i64::MAX, alone });
+                    flickers.push(Flicker { instance, begin_ms: at_ms, next_ms: end_ms, alone });
                 }
             }
             What::Healed | What::Clock { .. } => left_alone_ms = at_ms,

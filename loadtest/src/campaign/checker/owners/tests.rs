@@ -37,10 +37,11 @@ impl Tale {
         tale
     }
 
-    /// Only the stops, and nothing of what followed.
+    /// Only the stops, and nothing of what followed but the end.
     fn stopped() -> Self {
         let mut tale = Self::sound();
-        tale.history.truncate(3);
+        tale.history.truncate(2);
+        tale.done(120_000, What::Healed);
         tale.changelogs.truncate(6);
         tale
     }
@@ -106,8 +107,18 @@ fn a_mesh_that_recovers_from_something_else_may_go_on_to_balance_but_not_back() 
 #[test]
 fn moves_on_both_sides_of_the_next_fault_are_no_flapping() {
     let mut tale = Tale::stopped();
+    tale.history.pop();
     tale.fault(64_000, "kill", "b");
+    tale.done(120_000, What::Healed);
     tale.claim("orders/0", 65_000, 3, "a");
+    assert_eq!(tale.breaks(), []);
+}
+
+#[test]
+fn moves_when_all_instances_leave_in_the_end_are_no_flapping() {
+    let mut tale = Tale::stopped();
+    tale.claim("orders/1", 121_000, 2, "b");
+    tale.claim("orders/1", 122_000, 3, "c");
     assert_eq!(tale.breaks(), []);
 }
 
