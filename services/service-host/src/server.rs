@@ -27,8 +27,9 @@ use crate::tls::ListenerTls;
 
 /// How long to wait when no connection can be accepted, most likely for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Streams that may be reset because of faults of the peer.
-const LOCAL_RESETS_MAX: usize = 256;
+/// Streams of a connection that may be reset because of faults of the peer, in its whole life: h2's own limit (RUSTSEC-2024-0003).
+/// A process that stood still meets faults that are none, when it works off what its callers have given up meanwhile.
+const LOCAL_RESETS_MAX: usize = 1_024;
 /// Largest frame that is accepted: what gRPC uses by default.
 const FRAME_BYTES_MAX: u32 = 16 << 10;
 
