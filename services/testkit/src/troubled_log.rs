@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use event_log::{
-    Error, EventLog, FetchFrom, FetchLimits, Fetched, MemoryLog, Offset, Record, TopicPartition, TopicSpec,
+    Availability, Error, EventLog, FetchFrom, FetchLimits, Fetched, MemoryLog, Offset, Record, SharedLog,
+    TopicPartition, TopicSpec, WatchedLog,
 };
 
 /// The log. Clones share what they hold and refuse.
@@ -26,6 +27,14 @@ impl TroubledLog {
     pub fn refuse(&self, appends: bool, reads: bool) {
         self.refuses.appends.store(appends, Ordering::Release);
         self.refuses.reads.store(reads, Ordering::Release);
+    }
+
+    /// The log with somebody who watches whether it answers, as a process has it.
+    #[must_use]
+    pub fn watched(&self) -> (SharedLog, Availability) {
+        let watched = WatchedLog::new(Arc::new(self.clone()));
+        let availability = watched.availability();
+        (Arc::new(watched), availability)
     }
 
     fn admits(refused: &AtomicBool) -> Result<(), Error> {

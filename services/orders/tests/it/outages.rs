@@ -1,9 +1,7 @@
 //! What callers are told while the log does not answer.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use event_log::WatchedLog;
 use proto::mesh::v1::read_consistency::Bound;
 use proto::mesh::v1::{Eventual, ReadConsistency};
 use proto::orders::v1::{self as api, WaitFor};
@@ -18,9 +16,8 @@ const LOG_WAIT_MAX: Duration = Duration::from_millis(100);
 
 async fn start() -> (TroubledLog, Running, Client) {
     let (config, troubled) = (orders::Config::default(), TroubledLog::default());
-    let log = WatchedLog::new(Arc::new(troubled.clone()));
-    let availability = log.availability();
-    let running = Running::start_on(Arc::new(log), vec![orders::definition(&config)], 1).await;
+    let (log, availability) = troubled.watched();
+    let running = Running::start_on(log, vec![orders::definition(&config)], 1).await;
     let owner = Owner::new(running.tasks(), "test-1").with_log(availability, LOG_WAIT_MAX);
     let watches = Watches::new(WatchConfig::default(), running.log(), 1);
     let client = Client::new(orders::server(owner, &watches, &config));
