@@ -87,8 +87,8 @@ impl Availability {
         first.map(|first| Outage { since: first.since, partitions, reason: first.reason.clone() })
     }
 
-    /// The outage of one partition that has lasted for `least` or longer. Whoever needs it to take records needs it to give
-    /// them as well.
+    /// The outage of one partition that was met again after `least` or later: one failure that nobody has followed up proves
+    /// nothing. Whoever needs the partition to take records needs it to give them as well.
     #[must_use]
     pub fn outage_of(&self, partition: &TopicPartition, access: Access, least: Duration) -> Option<Outage> {
         if !self.0.troubled.load(Ordering::Acquire) {
@@ -97,8 +97,9 @@ impl Availability {
         let now = Instant::now();
         let troubles = self.0.troubles.lock().unwrap_or_else(PoisonError::into_inner);
         let of = |access| troubles.get(&(access, partition.clone()));
-        let lasting =
-            |trouble: &&Trouble| now.duration_since(trouble.met) < FORGET && now.duration_since(trouble.since) >= least;
+        let lasting = |trouble: &&Trouble| {
+            now.duration_since(trouble.met) < FORGET && trouble.met.duration_since(trouble.since) >= least
+        };
         let append = (access == Access::Append).then(|| of(Access::Append)).flatten();
         let trouble =
             append.into_iter().chain(of(Access::Fetch)).filter(lasting).min_by_key(|trouble| trouble.since)?;
