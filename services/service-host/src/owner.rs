@@ -190,7 +190,9 @@ impl Owner {
     ) -> Result<Answer<R>, Problem> {
         let partition = self.partition_of(&call.key);
         let handle = self.tasks.for_partition(partition)?;
-        self.log.outage(&self.tasks, partition, Access::Append).map_err(|outage| refusals::log_away(&outage))?;
+        if let Some(outage) = self.log.outage(&self.tasks, partition, Access::Append) {
+            return Err(refusals::log_away(&outage));
+        }
         let request_id = (!call.request_id.is_empty()).then_some(call.request_id);
         // Kept for the answer to a misuse; requests without an id cannot be misused.
         let repeatable = request_id.clone();
@@ -288,7 +290,7 @@ impl Owner {
         let found = self.log.unless_out(&self.tasks, partition, Access::Append, found);
         match tokio::time::timeout_at(deadline.answer_by(self.wait_max), found).await {
             Ok(found) => {
-                let found = found.map_err(|outage| refusals::log_away(&outage))?;
+                let found = found.map_err(|outage| refusals::log_away_while_waiting(&outage))?;
                 let (value, position) = found.map_err(|error| self.unanswered(error, partition))?;
                 Ok(Answer::of_owner(value?, partition, position))
             }

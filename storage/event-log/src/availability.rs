@@ -1,5 +1,5 @@
 //! Whether a log answers: an adapter in front of another that changes nothing and remembers which partitions are in trouble,
-//! for health checks and metrics.
+//! for health checks, metrics, and callers who would only wait.
 //!
 //! In trouble is a partition whose appends or reads fail in a way that may pass ([`Error::is_retryable`]), or do not come back at
 //! all, from the first such call to the next that succeeds. Callers repeat their calls, so that a trouble which nobody meets

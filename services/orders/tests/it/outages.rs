@@ -77,7 +77,8 @@ async fn reads_that_need_the_log_are_told_that_it_is_away_and_others_are_answere
     log_away(&client.create_order(repeatable("o-2")).await.unwrap_err());
     // A log that takes nothing can still be read; but nothing that is waited for can come.
     client.get_order(get("o-1", None, WaitFor::Unspecified)).await.unwrap();
-    log_away(&client.get_order(get("o-1", None, WaitFor::Validated)).await.unwrap_err());
+    let waited = log_away(&client.get_order(get("o-1", None, WaitFor::Validated)).await.unwrap_err());
+    assert!(waited.message.contains("may come later"), "{waited:?}");
 
     log.refuse(true, true);
     log_away(&client.get_order(get("o-1", None, WaitFor::Unspecified)).await.unwrap_err());

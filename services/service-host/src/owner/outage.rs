@@ -16,13 +16,9 @@ impl LogWait {
     }
 
     /// The outage that has lasted for too long already: a call that needs the log would only wait.
-    pub(super) fn outage(&self, tasks: &Tasks, partition: u32, access: Access) -> Result<(), Outage> {
-        let outage = self.0.as_ref().and_then(|(log, wait_max)| {
-            // Most often there is no outage at all, and the name of the partition need not be made.
-            log.outage(*wait_max)?;
-            log.outage_of(&tasks.changelog(partition), access, *wait_max)
-        });
-        outage.map_or(Ok(()), Err)
+    pub(super) fn outage(&self, tasks: &Tasks, partition: u32, access: Access) -> Option<Outage> {
+        let (log, wait_max) = self.0.as_ref()?;
+        log.outage_of(&tasks.changelog(partition), access, *wait_max)
     }
 
     /// The answer, unless an outage lasts for too long before it comes.

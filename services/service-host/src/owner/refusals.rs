@@ -56,6 +56,11 @@ pub(super) fn log_away(outage: &Outage) -> Problem {
     Problem::log_unavailable("try again", outage.since.elapsed())
 }
 
+/// Nothing that is waited for can come. What the caller did before the wait, such as to create what it waits for, is done.
+pub(super) fn log_away_while_waiting(outage: &Outage) -> Problem {
+    Problem::log_unavailable("what is waited for may come later; read it again", outage.since.elapsed())
+}
+
 /// The log stopped answering while a command was on its way.
 pub(super) fn log_went_away(outage: &Outage) -> Problem {
     Problem::log_unavailable("the outcome is unknown; try again with the same request_id", outage.since.elapsed())
