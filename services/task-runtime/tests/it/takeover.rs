@@ -18,6 +18,18 @@ fn sequences(log: &Log, topic: &str) -> Vec<u64> {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_claim_says_when_it_was_made() {
+    let run = async {
+        let log = Log::with(&notebook()).await;
+        let life = begin(&log, notebook());
+        life.put("a", None).await.unwrap();
+        // The fixture's clock begins in the first second of 1970.
+        assert!((1_000..60_000).contains(&all(&log.memory, CHANGELOG)[0].record.timestamp_ms));
+    };
+    LocalSet::new().run_until(run).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_commit_behind_a_rivals_claim_is_neither_answered_nor_published() {
     let run = async {
         let log = Log::with(&notebook()).await;
