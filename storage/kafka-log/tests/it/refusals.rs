@@ -40,13 +40,11 @@ async fn the_repair_of_a_changelog_with_a_retention_repairs_it() {
     let _brokers = broker::shared().await;
     let (log, name) = (broker::log().await, unique("retention"));
     log.ensure_topic(&spec(&name, 1, Cleanup::AfterMs(604_800_000))).await.unwrap();
-    let Err(Error::TopicMismatch { repair, .. }) = log.ensure_topic(&spec(&name, 1, Cleanup::Never)).await else {
-        panic!("a changelog with a retention must be refused")
-    };
+    let repair = declared_at_last(&log, &name, repair_of).await;
     let (_, command) = repair.split_once("kafka-configs.sh ").unwrap();
     let arguments: Vec<_> = ["tool", "configs"].into_iter().chain(command.split(' ')).collect();
     control(&arguments);
-    log.ensure_topic(&spec(&name, 1, Cleanup::Never)).await.unwrap();
+    declared_at_last(&log, &name, Result::ok).await;
 }
 
 #[tokio::test]
@@ -59,12 +57,29 @@ async fn the_repair_of_a_topic_with_the_brokers_time_repairs_it() {
     let topic = ["--entity-type", "topics", "--entity-name", &name];
     let alter = ["tool", "configs", "--bootstrap-server", &bootstrap, "--alter", "--add-config"];
     control(&[&alter[..], &["message.timestamp.type=LogAppendTime"], &topic].concat());
-    let Err(Error::TopicMismatch { repair, .. }) = log.ensure_topic(&spec(&name, 1, Cleanup::Never)).await else {
-        panic!("a topic that changes the times of events must be refused")
-    };
+    let repair = declared_at_last(&log, &name, repair_of).await;
     let (_, command) = repair.split_once("kafka-configs.sh ").unwrap();
     control(&["tool", "configs"].into_iter().chain(command.split(' ')).collect::<Vec<_>>());
-    log.ensure_topic(&spec(&name, 1, Cleanup::Never)).await.unwrap();
+    declared_at_last(&log, &name, Result::ok).await;
+}
+
+fn repair_of(declared: Result<(), Error>) -> Option<String> {
+    if let Err(Error::TopicMismatch { repair, .. }) = declared { Some(repair) } else { None }
+}
+
+/// What declaring a changelog comes to that is wanted: a broker may take a moment to know what the controller has
+/// taken.
+async fn declared_at_last<T>(log: &KafkaLog, name: &str, wanted: fn(Result<(), Error>) -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let declared = log.ensure_topic(&spec(name, 1, Cleanup::Never)).await;
+        let text = format!("{declared:?}");
+        if let Some(outcome) = wanted(declared) {
+            return outcome;
+        }
+        assert!(Instant::now() < deadline, "the broker knows of the setting in time: {text}");
+        sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test]
