@@ -4,7 +4,8 @@
 //! In trouble is a partition whose appends or reads fail in a way that may pass ([`Error::is_retryable`]), or do not come back at
 //! all, from the first such call to the next that succeeds. Callers repeat their calls, so that a trouble which nobody meets
 //! again is over: whoever asked has no need to any more. What a partition takes it also gives, but not the other way round: a
-//! full disk can be read.
+//! full disk can be read. Only after an append whose outcome is unknown a read is an answer as well: whoever appended reads, and
+//! if the record is there nothing is appended again.
 
 mod watched;
 
@@ -52,6 +53,8 @@ struct Trouble {
     since: Instant,
     met: Instant,
     reason: String,
+    /// It is an append that may have landed.
+    outcome_unknown: bool,
 }
 
 /// What is known of a log's troubles. Clones speak of the same log.
@@ -121,10 +124,11 @@ impl Availability {
         }
     }
 
-    fn meets(&self, access: Access, partition: &TopicPartition, since: Instant, reason: &impl ToString) {
+    fn meets(&self, access: Access, partition: &TopicPartition, since: Instant, reason: &impl ToString, unknown: bool) {
         let mut troubles = self.0.troubles.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || Trouble { since, met: since, reason: reason.to_string() };
-        troubles.entry((access, partition.clone())).or_insert_with(new).met = Instant::now();
+        let new = || Trouble { since, met: since, reason: reason.to_string(), outcome_unknown: unknown };
+        let trouble = troubles.entry((access, partition.clone())).or_insert_with(new);
+        (trouble.met, trouble.outcome_unknown) = (Instant::now(), unknown);
         if !self.0.troubled.swap(true, Ordering::AcqRel) {
             self.0.met.notify_waiters();
         }
@@ -134,8 +138,9 @@ impl Availability {
         if self.0.troubled.load(Ordering::Acquire) {
             let mut troubles = self.0.troubles.lock().unwrap_or_else(PoisonError::into_inner);
             troubles.remove(&(Access::Fetch, partition.clone()));
-            if access == Access::Append {
-                troubles.remove(&(access, partition.clone()));
+            let append = (Access::Append, partition.clone());
+            if access == Access::Append || troubles.get(&append).is_some_and(|trouble| trouble.outcome_unknown) {
+                troubles.remove(&append);
             }
             self.0.troubled.store(!troubles.is_empty(), Ordering::Release);
         }
@@ -144,7 +149,9 @@ impl Availability {
     /// Notes what became of a call to one partition. An error for good is an answer.
     fn note<T>(&self, access: Access, partition: &TopicPartition, since: Instant, result: &Result<T, Error>) {
         match result {
-            Err(error) if error.is_retryable() => self.meets(access, partition, since, error),
+            Err(error) if error.is_retryable() => {
+                self.meets(access, partition, since, error, matches!(error, Error::UnknownOutcome(_)));
+            }
             _ => self.answered(access, partition),
         }
     }

@@ -14,6 +14,7 @@ const LEAST: Duration = Duration::from_secs(2);
 enum Does {
     Refuses,
     RefusesForGood,
+    LosesTheAnswer,
     TakesItsTime(Duration),
 }
 
@@ -29,6 +30,7 @@ impl Moody {
         match does {
             Some(Does::Refuses) => Err(Error::Unavailable("no leader".to_owned())),
             Some(Does::RefusesForGood) => Err(Error::Failed("damaged".to_owned())),
+            Some(Does::LosesTheAnswer) => Err(Error::UnknownOutcome("the connection was lost".to_owned())),
             Some(Does::TakesItsTime(time)) => {
                 tokio::time::sleep(time).await;
                 Ok(())
@@ -189,6 +191,35 @@ async fn a_partition_that_takes_nothing_can_be_read_and_one_that_cannot_be_read_
     assert!(is_out(1, Access::Append) && is_out(1, Access::Fetch));
     log.latest(&partition(1)).await.unwrap();
     assert!(!is_out(1, Access::Append));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_answers_whoever_does_not_know_whether_what_he_appended_has_landed() {
+    let (moody, log) = watched().await;
+    let is_out = || log.availability().outage_of(&partition(0), Access::Append, LEAST).is_some();
+    let does = |next| moody.does.lock().unwrap().push_back(next);
+    for _ in 0..2 {
+        does(Does::LosesTheAnswer);
+        append(&log, 0).await.unwrap_err();
+        tokio::time::advance(LEAST).await;
+    }
+    fetch(&log, &[1]).await.unwrap();
+    assert!(is_out(), "another partition");
+    does(Does::TakesItsTime(SLOW * 2));
+    let (appended, ()) = tokio::join!(append(&log, 0), async {
+        tokio::time::sleep(SLOW + Duration::from_millis(1)).await;
+        fetch(&log, &[0]).await.unwrap();
+        assert!(is_out(), "an append is on its way and does not come back");
+        does(Does::LosesTheAnswer);
+    });
+    appended.unwrap();
+    append(&log, 0).await.unwrap_err();
+    tokio::time::advance(LEAST).await;
+    does(Does::LosesTheAnswer);
+    append(&log, 0).await.unwrap_err();
+    assert!(is_out());
+    fetch(&log, &[0]).await.unwrap();
+    assert!(!is_out());
 }
 
 #[tokio::test(start_paused = true)]

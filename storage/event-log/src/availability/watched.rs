@@ -45,7 +45,7 @@ impl WatchedLog {
             }
             patience = SLOW;
             for (access, partition) in partitions.clone() {
-                self.availability.meets(access, partition, since, &"it does not answer");
+                self.availability.meets(access, partition, since, &"it does not answer", false);
             }
         }
     }
