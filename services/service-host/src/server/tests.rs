@@ -1,5 +1,6 @@
 //! A real server on a real socket, and a client that can do what no well-behaved one would.
 
+mod attacks;
 mod client;
 mod draining;
 mod misuse;

@@ -1,0 +1,151 @@
+//! What attackers send on purpose: floods that cost them little. They are cut, and others are answered meanwhile.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+
+use super::*;
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+const CONTINUATION: u8 = 9;
+const ACK: u8 = 1;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+const ENHANCE_YOUR_CALM: u32 = 11;
+/// POST http://a/, all but the authority from the static table (RFC 7541, appendix A).
+const REQUEST: &[u8] = &[0x83, 0x86, 0x84, 0x41, 1, b'a'];
+
+/// A frame (RFC 9113, section 4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&len[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// The next frame that the server sends: its kind, flags, stream and payload.
+async fn receive(connection: &mut (impl AsyncRead + Unpin)) -> io::Result<(u8, u8, u32, Vec<u8>)> {
+    let mut head = [0; 9];
+    connection.read_exact(&mut head).await?;
+    let [l0, l1, l2, kind, flags, s0, s1, s2, s3] = head;
+    let mut payload = vec![0; u32::from_be_bytes([0, l0, l1, l2]) as usize];
+    connection.read_exact(&mut payload).await?;
+    Ok((kind, flags, u32::from_be_bytes([s0, s1, s2, s3]), payload))
+}
+
+/// A connection to attack on, with what is first sent on it.
+async fn connect(address: SocketAddr, opening: &[u8]) -> TcpStream {
+    let mut attacker = TcpStream::connect(address).await.unwrap();
+    let preface = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(SETTINGS, 0, 0, &[]), opening].concat();
+    attacker.write_all(&preface).await.unwrap();
+    attacker
+}
+
+/// Sends what `again` gives, numbered, until the connection has ended. Returns why it was ended, if that could still be read:
+/// what was sent and not read turns the end into a reset.
+async fn flood(address: SocketAddr, opening: &[u8], again: impl Fn(u32) -> Vec<u8>) -> Option<u32> {
+    let (mut read, mut write) = connect(address, opening).await.into_split();
+    let sends = async {
+        for number in 0.. {
+            if write.write_all(&again(number)).await.is_err() {
+                return;
+            }
+        }
+    };
+    let reads = async {
+        let mut reason = None;
+        while let Ok((kind, _, _, payload)) = receive(&mut read).await {
+            if kind == GOAWAY {
+                reason = payload[4..8].try_into().ok().map(u32::from_be_bytes);
+            }
+        }
+        reason
+    };
+    tokio::join!(sends, reads).1
+}
+
+/// Awaits an attack while somebody else makes calls, each of which must be answered.
+async fn beside_good_calls<T>(server: &Running, attack: impl Future<Output = T>) -> T {
+    let (client, over) = (server.client().await, AtomicBool::new(false));
+    let good = async {
+        while !over.load(Ordering::Relaxed) {
+            let request = get("o-1");
+            let answer = client.call::<GetOrderResponse>(GET_ORDER, &[], &request);
+            tokio::time::timeout(SOON, answer).await.expect("it is answered").unwrap();
+        }
+    };
+    let bad = async {
+        let ended = tokio::time::timeout(SOON, attack).await.expect("the attack comes to an end");
+        over.store(true, Ordering::Relaxed);
+        ended
+    };
+    tokio::join!(good, bad).1
+}
+
+async fn is_cut(opening: &[u8], again: impl Fn(u32) -> Vec<u8>) {
+    let server = Running::start_default().await;
+    let reason = beside_good_calls(&server, flood(server.address, opening, again)).await;
+    assert!(reason.is_none_or(|reason| reason == ENHANCE_YOUR_CALM), "{reason:?}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn who_resets_one_stream_after_the_other_is_cut() {
+    let call = |number| {
+        let stream = 2 * number + 1;
+        let opened = frame(HEADERS, END_HEADERS | END_STREAM, stream, REQUEST);
+        [opened, frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes())].concat()
+    };
+    is_cut(&[], |number| (number * 10_000..(number + 1) * 10_000).flat_map(call).collect()).await;
+}
+
+#[tokio::test]
+async fn who_never_ends_his_headers_is_cut() {
+    let opening = frame(HEADERS, END_STREAM, 1, REQUEST);
+    is_cut(&opening, |_| frame(CONTINUATION, 0, 1, &[]).repeat(1_000)).await;
+    // A header that is not in a table, with a value of 100 bytes.
+    let field = [&[0, 1, b'x', 100][..], &[b'y'; 100]].concat();
+    is_cut(&opening, |_| frame(CONTINUATION, 0, 1, &field).repeat(100)).await;
+}
+
+#[tokio::test]
+async fn who_sends_nothing_in_frame_after_frame_is_cut() {
+    let opening = frame(HEADERS, END_HEADERS, 1, REQUEST);
+    is_cut(&opening, |_| frame(DATA, 0, 1, &[]).repeat(1_000)).await;
+}
+
+#[tokio::test]
+async fn whose_headers_unpack_to_many_times_their_size_is_cut() {
+    // Put into the table once, and named 8,000 times: 24 MB in 11 KB.
+    let large = [&[0x40, 1, b'x', 0x7f, 0xb9, 0x16][..], &[b'y'; 3_000]].concat();
+    let bomb = [REQUEST, &large, &[0xbe; 8_000]].concat();
+    is_cut(&[], |number| frame(HEADERS, END_HEADERS | END_STREAM, 2 * number + 1, &bomb)).await;
+}
+
+#[tokio::test]
+async fn who_asks_for_signs_of_life_all_the_time_gets_them_and_holds_nobody_up() {
+    const PINGS: usize = 100_000;
+    for (kind, payload) in [(PING, &[7; 8][..]), (SETTINGS, &[])] {
+        let server = Running::start_default().await;
+        let answers = async {
+            let (read, mut write) = connect(server.address, &[]).await.into_split();
+            let mut read = BufReader::new(read);
+            let sends = async { write.write_all(&frame(kind, 0, 0, payload).repeat(PINGS)).await.unwrap() };
+            let reads = async {
+                let mut answers = 0;
+                while answers < PINGS {
+                    let (answer, flags, _, _) = receive(&mut read).await.unwrap();
+                    answers += usize::from(answer == kind && flags == ACK);
+                }
+            };
+            tokio::join!(sends, reads);
+        };
+        beside_good_calls(&server, answers).await;
+        server.stop().await;
+    }
+}
