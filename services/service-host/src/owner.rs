@@ -205,12 +205,12 @@ impl Owner {
             time_ms: self.tasks.now_ms(),
             traceparent: metadata.get(TRACE_HEADER).map(|value| Bytes::copy_from_slice(value.as_bytes())),
         };
-        let committed = self.log.unless_out(&self.tasks, partition, Access::Append, handle.execute(command)).await;
+        let committed = self.log.unless_out(&self.tasks, partition, handle.execute(command)).await;
         let committed = match committed {
             Ok(committed) => committed.map_err(|error| match (error, repeatable) {
                 (CallError::RequestIdReused, Some(id)) => Problem::request_id_reused(&id),
                 (CallError::Stopped { .. }, None) => refusals::outcome_unknown_for_ever("the owner stopped"),
-                (error, _) => self.refusal(error),
+                (error, _) => self.refusal(error, partition),
             })?,
             Err(_) if repeatable.is_none() => {
                 return Err(refusals::outcome_unknown_for_ever("the log does not answer"));
@@ -287,7 +287,7 @@ impl Owner {
             }
             Err(problem) => Some(Err(problem)),
         });
-        let found = self.log.unless_out(&self.tasks, partition, Access::Append, found);
+        let found = self.log.unless_out(&self.tasks, partition, found);
         match tokio::time::timeout_at(deadline.answer_by(self.wait_max), found).await {
             Ok(found) => {
                 let found = found.map_err(|outage| refusals::log_away_while_waiting(&outage))?;
@@ -347,15 +347,9 @@ impl Owner {
             let standby_lag_ms = (view.role() == task_runtime::Role::Standby).then(|| view.lag_ms());
             (read(view), standby_lag_ms)
         };
-        let answered = handle.read(consistency, read);
-        let answered = match consistency {
-            Consistency::Eventual => answered.await,
-            _ => self
-                .log
-                .unless_out(&self.tasks, partition, Access::Fetch, answered)
-                .await
-                .map_err(|outage| refusals::log_away(&outage))?,
-        };
+        let strong = consistency != Consistency::Eventual;
+        let answered = self.log.unless_unreadable(&self.tasks, partition, strong, handle.read(consistency, read));
+        let answered = answered.await.map_err(|outage| refusals::log_away(&outage))?;
         let ((value, standby_lag_ms), position) = answered.map_err(|error| self.unanswered(error, partition))?;
         Ok(Answer { value: value?, partition, position, standby_lag_ms })
     }
@@ -387,12 +381,18 @@ impl Owner {
     fn unanswered(&self, error: CallError, partition: u32) -> Problem {
         match error {
             CallError::Stopped { .. } => Problem::rebalancing(self.tasks.service(), partition),
-            error => self.refusal(error),
+            error => self.refusal(error, partition),
         }
     }
 
-    /// What a caller is told, with the way to the owner if that is what it lacks.
-    fn refusal(&self, error: CallError) -> Problem {
+    /// What a caller is told, with the way to the owner if that is what it lacks. A task that moves and cannot claim, since
+    /// the log takes nothing, will not have moved in a moment.
+    fn refusal(&self, error: CallError, partition: u32) -> Problem {
+        if matches!(error, CallError::Moving { .. })
+            && let Some(outage) = self.log.outage(&self.tasks, partition, Access::Append)
+        {
+            return refusals::log_away(&outage);
+        }
         let owner = match &error {
             CallError::NotOwner { owner: Some(owner), .. } => self.addresses.of(owner),
             _ => String::new(),

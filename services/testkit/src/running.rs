@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use event_log::{MemoryLog, Record, TopicName, TopicPartition, partition_for_key};
 use state_store::MemoryStore;
-use task_runtime::{Clock, Definition, Runtime, SharedLog, Start, Storage, SystemClock, Tasks};
+use task_runtime::{Assignment, Clock, Definition, Runtime, SharedLog, Start, Storage, SystemClock, Tasks};
 
 /// The running tasks of one service.
 #[derive(Debug)]
@@ -31,20 +31,36 @@ impl Running {
     /// # Panics
     /// There is no service, or a task cannot start.
     pub async fn start_all(definitions: Vec<Definition>, partitions: u32) -> Self {
-        Self::start_on(Arc::new(MemoryLog::new()), definitions, partitions).await
+        let log = Arc::new(MemoryLog::new());
+        let starting = Self::starting_on(log, definitions, partitions, Assignment::Alone).await;
+        starting.is_ready().await;
+        starting
     }
 
-    /// The same on a log of the test's.
+    /// Starts all partitions on a log of the test's, which may not let them run yet.
     ///
     /// # Panics
-    /// There is no service, or a task cannot start.
-    pub async fn start_on(log: SharedLog, definitions: Vec<Definition>, partitions: u32) -> Self {
+    /// There is no service, or the log refuses its topics.
+    pub async fn starting_on(
+        log: SharedLog,
+        definitions: Vec<Definition>,
+        partitions: u32,
+        assignment: Assignment,
+    ) -> Self {
         let service = definitions.first().expect("a test has a service").service();
         let storage = Storage::Memory(Arc::new(|_| MemoryStore::default()));
-        let start = Start::new(log.clone(), storage, partitions);
-        let runtime = Runtime::start(start, definitions).await.expect("an empty log takes every topic");
-        runtime.running().await.expect("a task on an empty log can start");
+        let mut start = Start::new(log.clone(), storage, partitions);
+        start.assignment = assignment;
+        let runtime = Runtime::start(start, definitions).await.expect("the log takes every topic");
         Self { log, runtime, service, partitions }
+    }
+
+    /// Returns when all tasks run.
+    ///
+    /// # Panics
+    /// A task cannot start.
+    pub async fn is_ready(&self) {
+        self.runtime.running().await.expect("a task on an empty log can start");
     }
 
     /// The way into the tasks.

@@ -6,6 +6,7 @@ use proto::mesh::v1::read_consistency::Bound;
 use proto::mesh::v1::{Eventual, ReadConsistency};
 use proto::orders::v1::{self as api, WaitFor};
 use service_host::{Owner, Problem, WatchConfig, Watches};
+use task_runtime::{Assignment, Role};
 use testkit::{Running, TroubledLog};
 use tonic::{Code, Status};
 
@@ -15,9 +16,16 @@ use crate::{Client, PATIENCE, create, patient, problem, wish};
 const LOG_WAIT_MAX: Duration = Duration::from_millis(100);
 
 async fn start() -> (TroubledLog, Running, Client) {
-    let (config, troubled) = (orders::Config::default(), TroubledLog::default());
+    let started = starting(TroubledLog::default(), Assignment::Alone).await;
+    started.1.is_ready().await;
+    started
+}
+
+/// The same on a log that may not let the task run.
+async fn starting(troubled: TroubledLog, assignment: Assignment) -> (TroubledLog, Running, Client) {
+    let config = orders::Config::default();
     let (log, availability) = troubled.watched();
-    let running = Running::start_on(log, vec![orders::definition(&config)], 1).await;
+    let running = Running::starting_on(log, vec![orders::definition(&config)], 1, assignment).await;
     let owner = Owner::new(running.tasks(), "test-1").with_log(availability, LOG_WAIT_MAX);
     let watches = Watches::new(WatchConfig::default(), running.log(), 1);
     let client = Client::new(orders::server(owner, &watches, &config));
@@ -86,4 +94,32 @@ async fn reads_that_need_the_log_are_told_that_it_is_away_and_others_are_answere
     client.get_order(get("o-1", eventual, WaitFor::Unspecified)).await.unwrap();
     log.refuse(false, false);
     running.stop().await;
+}
+
+#[tokio::test]
+async fn a_task_that_cannot_claim_since_the_log_takes_nothing_is_not_waited_for() {
+    for assignment in [Assignment::Alone, Assignment::Managed(Role::Active)] {
+        let log = TroubledLog::default();
+        log.refuse(true, false);
+        let (log, running, mut client) = starting(log, assignment).await;
+        for bound in [None, Some(Bound::Eventual(Eventual {}))] {
+            let told = tokio::time::timeout(PATIENCE, async {
+                loop {
+                    let read = get("o-1", bound.clone(), WaitFor::Unspecified);
+                    let status = client.get_order(read).await.unwrap_err();
+                    // As long as the task may well be moving.
+                    if problem(&status).reason != "PARTITION_REBALANCING" {
+                        return log_away(&status);
+                    }
+                }
+            });
+            told.await.unwrap();
+        }
+
+        log.refuse(false, false);
+        running.is_ready().await;
+        let read = get("o-1", None, WaitFor::Unspecified);
+        assert_eq!(client.get_order(read).await.unwrap_err().code(), Code::NotFound);
+        running.stop().await;
+    }
 }
