@@ -105,14 +105,10 @@ impl<'a> Batch<'a> {
     /// # Errors
     /// The store failed, or the input has lost records.
     pub(crate) fn record(&mut self, input: usize, stored: &StoredRecord) -> Result<(), TaskError> {
-        let (topic, handler) = &self.setting.definition.inputs[input];
-        self.positions.insert(input, stored.offset.0 + 1);
-        self.items += 1;
-        self.records += 1;
-        if !self.take(input, topic, stored)? {
-            self.skipped += 1;
+        if !self.arrives(input, stored)? {
             return Ok(());
         }
+        let (topic, handler) = &self.setting.definition.inputs[input];
         let record = &stored.record;
         self.saw(record.timestamp_ms);
         let key = record.key.as_deref().unwrap_or_default();
@@ -128,6 +124,30 @@ impl<'a> Batch<'a> {
             Ok(()) => {}
         }
         Ok(())
+    }
+
+    /// Sends the next record of an input to the dead letters, without a look at it.
+    ///
+    /// # Errors
+    /// The input has lost records.
+    pub(crate) fn set_aside(&mut self, input: usize, stored: &StoredRecord, reason: &str) -> Result<(), TaskError> {
+        if self.arrives(input, stored)? {
+            let (topic, _) = &self.setting.definition.inputs[input];
+            self.saw(stored.record.timestamp_ms);
+            self.bury(topic, stored, reason);
+        }
+        Ok(())
+    }
+
+    /// Moves the position behind a record. Whether it is to be processed.
+    fn arrives(&mut self, input: usize, stored: &StoredRecord) -> Result<bool, TaskError> {
+        let (topic, _) = &self.setting.definition.inputs[input];
+        self.positions.insert(input, stored.offset.0 + 1);
+        self.items += 1;
+        self.records += 1;
+        let is_next = self.take(input, topic, stored)?;
+        self.skipped += u64::from(!is_next);
+        Ok(is_next)
     }
 
     /// Whether the record is the next of its sender; records from outside the mesh always are. A sender sends in order and once

@@ -7,6 +7,7 @@
 //!
 //! The runtime knows bytes: what a key, a value or a reply means is the service's affair.
 
+mod attempts;
 mod batch;
 pub mod changelog;
 mod clock;

@@ -14,6 +14,7 @@ use rand::Rng;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use crate::attempts::Attempts;
 use crate::batch::Setting;
 use crate::changelog::OwnerId;
 use crate::land::Changelog;
@@ -143,6 +144,7 @@ impl Plan {
             partial_from: None,
             timers: Timers::default(),
             running: Running::default(),
+            attempts: Attempts::open(self.storage.attempts_path(&self.name)),
             flush_at: None,
             snapshots: checkpoint.snapshots,
             bytes_since: checkpoint.bytes_since,

@@ -1,5 +1,6 @@
 //! Where the stores of tasks live: on a disk, or in memory for tests and simulations.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use state_store::{Identity, MemoryStore, Opened, Store, Stores};
@@ -64,6 +65,14 @@ impl Storage {
     /// Whether stores read from a disk.
     pub(crate) fn blocks(&self) -> bool {
         matches!(self, Self::Disk(_))
+    }
+
+    /// Where a task notes what it is at.
+    pub(crate) fn attempts_path(&self, task: &str) -> Option<PathBuf> {
+        match self {
+            Self::Disk(stores) => Some(stores.path_beside(task, "attempts")),
+            _ => None,
+        }
     }
 
     pub(crate) fn wipe(&self, task: &str) -> Result<(), TaskError> {

@@ -8,6 +8,7 @@ use event_log::{SharedLog, TopicPartition};
 use state_store::Store;
 use tokio::sync::Semaphore;
 
+use crate::attempts::Attempts;
 use crate::batch::Setting;
 use crate::changelog::{Chain, OwnerId};
 use crate::handle::Position;
@@ -53,6 +54,7 @@ pub(crate) struct Task {
     pub(crate) outbox: Outbox,
     pub(crate) timers: Timers,
     pub(crate) running: Running,
+    pub(crate) attempts: Attempts,
     pub(crate) flush_at: Option<tokio::time::Instant>,
     /// The newest snapshots that count, oldest first.
     pub(crate) snapshots: Vec<Announced>,
@@ -68,7 +70,9 @@ pub(crate) struct Task {
 impl Task {
     /// Closes the store, so that the next start has nothing to replay.
     pub(crate) fn close(self) -> Result<(), TaskError> {
-        self.store.close().map_err(TaskError::from_store)
+        self.store.close().map_err(TaskError::from_store)?;
+        self.attempts.close();
+        Ok(())
     }
 
     /// Closes the store of a task whose log has lost records. Nothing else knows of them: a start that finds the store as far as

@@ -3,6 +3,7 @@
 //! ```text
 //! <directory>/.lock                held by flock while the process has the stores open
 //! <directory>/orders%2F3/tables/   the fjall database of task orders/3
+//! <directory>/orders%2F3.attempts  another note about that task: see `Stores::path_beside`
 //! <directory>/orders%2F3/opening   there while an open is under way: [phase, unfinished opens before this one]
 //! ```
 //!
@@ -130,7 +131,7 @@ impl TaskDirectory {
 }
 
 /// A file name for any task name, one to one: bytes other than letters, digits, `-` and `_` become `%XX`.
-fn file_name(task: &str) -> String {
+pub(crate) fn file_name(task: &str) -> String {
     let mut name = String::with_capacity(task.len() + 8);
     for byte in task.bytes() {
         if byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_' {

@@ -135,6 +135,12 @@ impl Stores {
         directory.wipe()
     }
 
+    /// A file of a task beside its store, for what is to outlive a store that is emptied. It is the caller's.
+    #[must_use]
+    pub fn path_beside(&self, task: &str, kind: &str) -> PathBuf {
+        self.shared.config.directory.join(format!("{}.{kind}", directory::file_name(task)))
+    }
+
     fn register(&self, task: &str, directory: &TaskDirectory) -> Result<Registration, Error> {
         let fresh = self.shared.open.lock().unwrap_or_else(PoisonError::into_inner).insert(task.to_owned());
         if !fresh {

@@ -85,7 +85,14 @@ impl Task {
         }
         while has_room(&batch) {
             let Some((input, record)) = running.inputs.next() else { break };
-            batch.record(input, &record)?;
+            match self.attempts.take(&self.setting.definition.inputs[input].0, record.offset) {
+                Ok(()) => {
+                    let processed = batch.record(input, &record);
+                    self.attempts.done();
+                    processed?;
+                }
+                Err(reason) => batch.set_aside(input, &record, &reason)?,
+            }
         }
         let items = batch.items();
         let is_awaited = || !running.waiters.is_empty() && batch.changed_keys().any(|key| running.waiters.awaits(key));

@@ -101,6 +101,7 @@ impl Task {
         let lanes = [lane(prompt, Duration::ZERO), lane(patient, self.config.patience)];
         let lanes = lanes.into_iter().filter(|lane| !lane.inputs.is_empty()).collect();
         let taken: Vec<u64> = from.iter().map(|from| from.offset.0).collect();
+        self.attempts.begin();
         self.running.inputs = Inputs { from, ends: taken.clone(), taken, lanes, ..Inputs::default() };
         self.tell_inputs();
         Ok(())

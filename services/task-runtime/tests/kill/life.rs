@@ -4,6 +4,7 @@ use std::io::{BufRead, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use embedded_broker::{EmbeddedLog, SyncPolicy};
@@ -14,6 +15,8 @@ use tokio::sync::mpsc;
 use crate::mesh;
 
 pub(crate) const PARTITIONS: u32 = 3;
+/// Longest time for anything that must come to an end.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Opens the log of a directory.
 pub(crate) fn log(directory: &Path, policy: SyncPolicy) -> EmbeddedLog {

@@ -8,8 +8,10 @@
 //!
 //! The process that is killed is this binary with `--child`. It takes requests from its standard input and tells on its
 //! standard output which are acknowledged: what stands in that pipe was told before the kill. Requests that were not
-//! acknowledged are sent again to the next life under their old ids.
+//! acknowledged are sent again to the next life under their old ids. Another chain of lives dies by itself, at a record that
+//! kills: with `--deadly`.
 
+mod deadly;
 mod life;
 #[path = "../simulation/mesh.rs"]
 #[expect(dead_code, reason = "shared with the simulation, which asks more")]
@@ -31,6 +33,9 @@ fn main() -> ExitCode {
     if let (Some(directory), Some(policy)) = (value_of("--child"), value_of("--sync")) {
         return life::run(Path::new(directory), policy_by_name(policy));
     }
+    if let Some(directory) = value_of("--deadly") {
+        return deadly::run(Path::new(directory));
+    }
     if arguments.iter().any(|argument| argument == "--list") {
         println!("kill: test");
         return ExitCode::SUCCESS;
@@ -47,6 +52,13 @@ fn main() -> ExitCode {
                 eprintln!("{policy}: {problem}");
                 return ExitCode::FAILURE;
             }
+        }
+    }
+    match deadly::crash_loop() {
+        Ok(()) => println!("a record that kills: set aside"),
+        Err(problem) => {
+            eprintln!("a record that kills: {problem}");
+            return ExitCode::FAILURE;
         }
     }
     ExitCode::SUCCESS

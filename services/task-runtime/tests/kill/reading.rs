@@ -142,7 +142,7 @@ impl Found {
     }
 }
 
-async fn all(log: &EmbeddedLog, partition: &TopicPartition) -> Result<Vec<StoredRecord>, String> {
+pub(crate) async fn all(log: &EmbeddedLog, partition: &TopicPartition) -> Result<Vec<StoredRecord>, String> {
     let latest = log.latest(partition).await.map_err(|error| error.to_string())?;
     let limits = FetchLimits { max_bytes_per_partition: 1 << 20, max_wait: Duration::from_secs(5) };
     let (mut records, mut next) = (Vec::new(), Offset::ZERO);

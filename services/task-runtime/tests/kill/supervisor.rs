@@ -14,14 +14,13 @@ use futures::stream::FuturesUnordered;
 use state_store::MemoryStore;
 use task_runtime::{CallError, Consistency, Runtime, Storage};
 
+use crate::life::PATIENCE;
 use crate::{life, mesh, policy_by_name, reading};
 use testkit::simulation::Dice;
 
 /// Requests that wait for an answer.
 const WINDOW: usize = 96;
 const KEYS: u64 = 7;
-/// Longest time for anything that must come to an end.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a campaign did.
 pub(crate) struct Report {
