@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
+use task_runtime::SystemClock;
 use tokio::sync::watch;
 
-/// Sleeps on the machine's clock are cut to this, so that a step of the clock is noticed.
+/// Sleeps on the machine's wall clock are cut to this, so that a step of the clock is noticed.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
 /// A clock. Clones show the same time.
@@ -72,8 +73,19 @@ impl task_runtime::Clock for Clock {
         Clock::now_ms(self)
     }
 
+    fn monotonic_ms(&self) -> i64 {
+        match &self.0 {
+            Source::System => task_runtime::Clock::monotonic_ms(&SystemClock),
+            // Nobody sets it: it runs as it is moved.
+            Source::Manual(now_ms) => *now_ms.borrow(),
+        }
+    }
+
     async fn sleep_until(&self, at_ms: i64) {
-        Clock::sleep_until(self, at_ms).await;
+        match &self.0 {
+            Source::System => task_runtime::Clock::sleep_until(&SystemClock, at_ms).await,
+            Source::Manual(_) => Clock::sleep_until(self, at_ms).await,
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use event_log::{Header, Offset, Record, StoredRecord};
 use state_store::{MemoryStore, Store};
 
 use crate::batch::{Batch, Finished, Held, Holding, Setting};
+use crate::clock::Moment;
 use crate::owner::Timers;
 use crate::progress::Progress;
 use crate::view::View;
@@ -62,7 +63,7 @@ impl Driver {
     /// Moves the time and fires the timers that are due on the way, earliest first, each at its own time.
     pub fn advance_to(&mut self, now_ms: i64) {
         loop {
-            let next = self.timers.due(now_ms).next().cloned();
+            let next = self.timers.due(moment(now_ms)).next().map(|(due_ms, key)| (due_ms, key.clone()));
             let Some((due_ms, key)) = next else { break };
             self.now_ms = self.now_ms.max(due_ms);
             self.step(|batch| batch.timer(&key, due_ms).expect("a store in memory does not fail"));
@@ -143,7 +144,7 @@ impl Driver {
     /// When the next timer is due, in milliseconds since the Unix epoch.
     #[must_use]
     pub fn next_timer_ms(&self) -> Option<i64> {
-        self.timers.next_due_ms()
+        self.timers.next_ms()
     }
 
     fn step<R>(&mut self, work: impl FnOnce(&mut Batch<'_>) -> R) -> R {
@@ -153,7 +154,7 @@ impl Driver {
         let Finished { outcome, .. } = batch.finish(Holding::NONE);
         let mut body = outcome.unwrap_or_default();
         let mut changes = std::mem::take(&mut body.changes);
-        self.timers.absorb(&changes);
+        self.timers.absorb(&changes, moment(self.now_ms));
         self.progress.absorb(&body, &mut changes);
         self.store.apply(&changes, b"").expect("a store in memory does not fail");
         for output in body.outputs {
@@ -167,4 +168,9 @@ impl Driver {
         }
         result
     }
+}
+
+/// Nobody sets the clocks of a driver against each other.
+fn moment(now_ms: i64) -> Moment {
+    Moment { wall_ms: now_ms, monotonic_ms: now_ms }
 }

@@ -45,14 +45,14 @@ impl Roster {
     /// Every task as it is now.
     #[must_use]
     pub fn status(&self) -> Vec<TaskStatus> {
-        let now_ms = self.clock.now_ms();
+        let now_ms = self.clock.monotonic_ms();
         self.entries.iter().map(|entry| entry.board.status(now_ms)).collect()
     }
 
     /// One task as it is now.
     #[must_use]
     pub fn status_of(&self, service: &str, partition: u32) -> Option<TaskStatus> {
-        Some(self.entry(service, partition)?.board.status(self.clock.now_ms()))
+        Some(self.entry(service, partition)?.board.status(self.clock.monotonic_ms()))
     }
 
     /// How far the tasks that this process owns have read their inputs.

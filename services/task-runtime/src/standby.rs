@@ -122,8 +122,8 @@ impl Task {
         }
         self.apply_replayed(&mut changes)?;
         let behind = followed.end > self.next_offset;
-        self.board.saw_end(followed.end.max(self.next_offset), behind, self.clock.now_ms());
-        self.metrics.lag(self.board.lag(self.clock.now_ms()).0);
+        self.board.saw_end(followed.end.max(self.next_offset), behind, self.clock.monotonic_ms());
+        self.metrics.lag(self.board.lag(self.clock.monotonic_ms()).0);
         if !behind {
             following.fresh_at = following.fresh_at.max(Some(followed.as_of));
         }
@@ -163,7 +163,7 @@ impl Task {
         }
         let now = Instant::now();
         let at = self.position();
-        let view = View::of_standby(&*self.store, &self.met_damage, self.board.lag(self.clock.now_ms()).1);
+        let view = View::of_standby(&*self.store, &self.met_damage, self.board.lag(self.clock.monotonic_ms()).1);
         for held in std::mem::take(&mut following.held) {
             let is_met = match held.need {
                 Need::Offset(offset) => at.offset >= offset,

@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use crate::attempts::Attempts;
 use crate::batch::Setting;
 use crate::changelog::{Chain, OwnerId};
+use crate::clock::Moment;
 use crate::handle::Position;
 use crate::land::Changelog;
 use crate::metrics::TaskMetrics;
@@ -94,6 +95,10 @@ impl Task {
             snapshots: self.snapshots.clone(),
             bytes_since: self.bytes_since,
         }
+    }
+
+    pub(crate) fn moment(&self) -> Moment {
+        Moment::of(&*self.clock)
     }
 
     pub(crate) fn position(&self) -> Position {

@@ -49,28 +49,28 @@ impl Task {
 
     fn has_work(&self) -> bool {
         let running = &self.running;
-        let is_due = || self.timers.next_due_ms().is_some_and(|due_ms| due_ms <= self.clock.now_ms());
+        let is_due = || self.timers.next_ms().is_some_and(|at_ms| at_ms <= self.clock.monotonic_ms());
         !running.commands.is_empty() || !running.inputs.queued.is_empty() || is_due()
     }
 
     fn compute(&mut self) -> Result<(), TaskError> {
-        let now_ms = self.clock.now_ms();
+        let now = self.moment();
         let running = &mut self.running;
         let started = self.metrics.now();
         let held = std::mem::take(&mut running.held);
-        let mut batch = Batch::new(&self.setting, &self.progress, &*self.store, held, now_ms);
+        let mut batch = Batch::new(&self.setting, &self.progress, &*self.store, held, now.wall_ms);
         let mut replies = Vec::new();
         let (items_max, bytes_max) = (self.config.batch_items_max, self.config.batch_bytes_max);
         let has_room = |batch: &Batch<'_>| batch.items() < items_max && batch.bytes() < bytes_max;
-        for (due_ms, key) in self.timers.due(now_ms) {
+        for (due_ms, key) in self.timers.due(now) {
             if !has_room(&batch) {
                 break;
             }
-            batch.timer(key, *due_ms).map_err(TaskError::from_store)?;
+            batch.timer(key, due_ms).map_err(TaskError::from_store)?;
         }
-        let sweep_from = self.timers.sweep_from(now_ms);
-        if let Some(from_ms) = sweep_from {
-            batch.forget(from_ms, now_ms, FORGET_MAX).map_err(TaskError::from_store)?;
+        let sweep = self.timers.sweep(now);
+        if let Some((from_ms, upto_ms)) = sweep {
+            batch.forget(from_ms, upto_ms, FORGET_MAX).map_err(TaskError::from_store)?;
         }
         // However many commands wait, records get half of the room: what commands have set off must come to its end.
         let shared = if running.inputs.queued.is_empty() { 1 } else { 2 };
@@ -110,8 +110,8 @@ impl Task {
                 running.hold(held, self.config.patience);
                 self.tell_inputs();
                 self.hold_answers(replies);
-                if sweep_from.is_some() {
-                    self.timers.find_next_expiry(&*self.store, now_ms).map_err(TaskError::from_store)?;
+                if let Some((_, upto_ms)) = sweep {
+                    self.timers.find_next_expiry(&*self.store, upto_ms, now).map_err(TaskError::from_store)?;
                 }
                 return Ok(());
             }
@@ -119,7 +119,7 @@ impl Task {
         body.published = self.outbox.take_unrecorded();
         body.snapshot = self.making.announce.take();
         let span = self.commit_span(&finished.spans);
-        self.append(body, replies, span, started, sweep_from.map(|_| now_ms));
+        self.append(body, replies, span, started, sweep.map(|(_, upto_ms)| upto_ms));
         Ok(())
     }
 
@@ -283,7 +283,7 @@ impl Task {
         let announces = announced.is_some();
         announced.into_iter().for_each(|announced| self.note_snapshot(announced, last));
         self.store.apply(&changes, &self.checkpoint().encode()).map_err(TaskError::from_store)?;
-        self.timers.absorb(&changes[..own]);
+        self.timers.absorb(&changes[..own], self.moment());
         self.wake(&changes[..own]);
         self.flush_in_time();
         if announces {
@@ -313,8 +313,8 @@ impl Task {
         self.outbox.send();
         self.metrics.committed(commit.started, self.outbox.waiting());
         drop(commit.span);
-        if let Some(now_ms) = commit.swept_to_ms {
-            self.timers.find_next_expiry(&*self.store, now_ms).map_err(TaskError::from_store)?;
+        if let Some(upto_ms) = commit.swept_to_ms {
+            self.timers.find_next_expiry(&*self.store, upto_ms, self.moment()).map_err(TaskError::from_store)?;
         }
         Ok(())
     }

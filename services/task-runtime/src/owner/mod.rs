@@ -213,7 +213,7 @@ impl Task {
     }
 
     fn start_sleep(&mut self) {
-        let due = self.timers.next_due_ms();
+        let due = self.timers.next_ms();
         match (&self.running.sleep, due) {
             (Some((at, _)), Some(due)) if *at == due => {}
             (_, Some(due)) if self.running.activity.is_none() && !self.outbox.is_full() => {

@@ -6,39 +6,43 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use state_store::{Change, Store};
 
+use crate::clock::Moment;
 use crate::keys;
 
 /// Answers are forgotten in sweeps of at least this distance.
 const SWEEP_MS: i64 = 10_000;
 
-/// The index.
+/// The index. Timers are set for a time of the wall clock, and fire by the monotonic one: as long after their owner heard of them as
+/// it was until then on the wall clock at that moment. Whoever sets the wall clock later moves no timer.
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
-    by_due: BTreeSet<(i64, Bytes)>,
-    due_of: BTreeMap<Bytes, i64>,
-    /// When the next remembered answers may be forgotten.
-    expiry_due_ms: Option<i64>,
-    /// Answers that expired before this are gone.
+    /// When each fires on the monotonic clock, and what it was set for.
+    by_time: BTreeSet<(i64, i64, Bytes)>,
+    times: BTreeMap<Bytes, (i64, i64)>,
+    /// When the next remembered answers may be forgotten, on the monotonic clock.
+    expiry_fires_ms: Option<i64>,
+    /// Answers that expired before this time of the wall clock are gone.
     swept_ms: i64,
+    loaded: Moment,
 }
 
 impl Timers {
     /// Builds the index from a store.
-    pub(crate) fn load(store: &dyn Store) -> Result<Self, state_store::Error> {
-        let mut timers = Self { swept_ms: i64::MIN, ..Self::default() };
+    pub(crate) fn load(store: &dyn Store, now: Moment) -> Result<Self, state_store::Error> {
+        let mut timers = Self { swept_ms: i64::MIN, loaded: now, ..Self::default() };
         for (key, value) in store.scan(&[keys::TIMER], Some(&[keys::TIMER + 1]), usize::MAX)? {
-            timers.set(&key, Some(&value));
+            timers.set(&key, Some(&value), now);
         }
-        timers.find_next_expiry(store, i64::MIN)?;
+        timers.find_next_expiry(store, i64::MIN, now)?;
         Ok(timers)
     }
 
     /// Follows the changes of a commit.
-    pub(crate) fn absorb(&mut self, changes: &[Change]) {
+    pub(crate) fn absorb(&mut self, changes: &[Change], now: Moment) {
         for (key, value) in changes {
             match key.first() {
-                Some(&keys::TIMER) => self.set(key, value.as_deref()),
-                Some(&keys::REQUEST_EXPIRY) if value.is_some() => self.remembers(key),
+                Some(&keys::TIMER) => self.set(key, value.as_deref(), now),
+                Some(&keys::REQUEST_EXPIRY) if value.is_some() => self.remembers(key, now),
                 _ => {}
             }
         }
@@ -46,48 +50,58 @@ impl Timers {
 
     /// An answer is remembered from now on. It may expire before what the last sweep came to, and before all others: then the
     /// clock has been set back.
-    fn remembers(&mut self, key: &Bytes) {
+    fn remembers(&mut self, key: &Bytes, now: Moment) {
         let Some((expires_ms, _)) = keys::parse_request_expiry(key) else { return };
-        let due_ms = expires_ms.saturating_add(SWEEP_MS);
+        let fires_ms = now.monotonic_of(expires_ms.saturating_add(SWEEP_MS));
         self.swept_ms = self.swept_ms.min(expires_ms);
-        self.expiry_due_ms = Some(self.expiry_due_ms.map_or(due_ms, |earlier_ms| earlier_ms.min(due_ms)));
+        self.expiry_fires_ms = Some(self.expiry_fires_ms.map_or(fires_ms, |earlier_ms| earlier_ms.min(fires_ms)));
     }
 
-    fn set(&mut self, key: &Bytes, value: Option<&[u8]>) {
-        if let Some(before) = self.due_of.remove(key) {
-            self.by_due.remove(&(before, key.clone()));
+    fn set(&mut self, key: &Bytes, value: Option<&[u8]>, now: Moment) {
+        if let Some((fires_ms, due_ms)) = self.times.remove(key) {
+            self.by_time.remove(&(fires_ms, due_ms, key.clone()));
         }
         if let Some(due_ms) = value.and_then(keys::parse_ordered) {
-            self.due_of.insert(key.clone(), due_ms);
-            self.by_due.insert((due_ms, key.clone()));
+            let fires_ms = now.monotonic_of(due_ms);
+            self.times.insert(key.clone(), (fires_ms, due_ms));
+            self.by_time.insert((fires_ms, due_ms, key.clone()));
         }
     }
 
-    /// When the next thing is due, in milliseconds since the Unix epoch.
-    pub(crate) fn next_due_ms(&self) -> Option<i64> {
-        let timer = self.by_due.first().map(|(due_ms, _)| *due_ms);
-        timer.into_iter().chain(self.expiry_due_ms).min()
+    /// When the next thing is to be done, on the monotonic clock.
+    pub(crate) fn next_ms(&self) -> Option<i64> {
+        let timer = self.by_time.first().map(|(fires_ms, _, _)| *fires_ms);
+        timer.into_iter().chain(self.expiry_fires_ms).min()
     }
 
-    /// Timers that are due at `now_ms`, earliest first.
-    pub(crate) fn due(&self, now_ms: i64) -> impl Iterator<Item = &(i64, Bytes)> {
-        self.by_due.iter().take_while(move |(due_ms, _)| *due_ms <= now_ms)
+    /// Timers that fire now, earliest first: what they were set for, and their keys.
+    pub(crate) fn due(&self, now: Moment) -> impl Iterator<Item = (i64, &Bytes)> {
+        let fire = self.by_time.iter().take_while(move |(fires_ms, _, _)| *fires_ms <= now.monotonic_ms);
+        fire.map(|(_, due_ms, key)| (*due_ms, key))
     }
 
-    /// From when on answers are to be forgotten, if it is time.
-    pub(crate) fn sweep_from(&self, now_ms: i64) -> Option<i64> {
-        self.expiry_due_ms.is_some_and(|due_ms| due_ms <= now_ms).then_some(self.swept_ms)
+    /// The answers to be forgotten, if it is time: from when on they expired, and up to when. A wall clock that was put ahead lets
+    /// nothing be forgotten early.
+    pub(crate) fn sweep(&self, now: Moment) -> Option<(i64, i64)> {
+        let is_time = self.expiry_fires_ms.is_some_and(|fires_ms| fires_ms <= now.monotonic_ms);
+        is_time.then(|| (self.swept_ms, now.wall_unless_ahead_ms(self.loaded)))
     }
 
-    /// After a sweep up to `now_ms` has been applied: finds out when the next is due.
-    pub(crate) fn find_next_expiry(&mut self, store: &dyn Store, now_ms: i64) -> Result<(), state_store::Error> {
+    /// After a sweep up to `upto_ms` has been applied: finds out when the next is due.
+    pub(crate) fn find_next_expiry(
+        &mut self,
+        store: &dyn Store,
+        upto_ms: i64,
+        now: Moment,
+    ) -> Result<(), state_store::Error> {
         let from = keys::request_expiry_key(self.swept_ms, "");
         let next = store.scan(&from, Some(&[keys::REQUEST_EXPIRY + 1]), 1)?;
         let next_ms =
             next.first().and_then(|(key, _)| keys::parse_request_expiry(key)).map(|(expires_ms, _)| expires_ms);
-        // What is left below `now_ms` did not fit into the sweep and is due at once.
-        self.swept_ms = next_ms.unwrap_or(now_ms).min(now_ms);
-        self.expiry_due_ms = next_ms.map(|ms| if ms <= now_ms { ms } else { ms.saturating_add(SWEEP_MS) });
+        // What is left below `upto_ms` did not fit into the sweep and is due at once.
+        self.swept_ms = next_ms.unwrap_or(upto_ms).min(upto_ms);
+        let due_ms = next_ms.map(|ms| if ms <= upto_ms { ms } else { ms.saturating_add(SWEEP_MS) });
+        self.expiry_fires_ms = due_ms.map(|due_ms| now.monotonic_of(due_ms));
         Ok(())
     }
 }
@@ -98,24 +112,72 @@ mod tests {
 
     use super::*;
 
-    fn remember(timers: &mut Timers, store: &mut MemoryStore, expires_ms: i64) {
+    const DAY_MS: i64 = 24 * 3_600_000;
+
+    /// So long after the begin, on a wall clock that is so far ahead of what it was.
+    fn after(monotonic_ms: i64, ahead_ms: i64) -> Moment {
+        Moment { wall_ms: 1_000_000 + monotonic_ms + ahead_ms, monotonic_ms }
+    }
+
+    fn remember(timers: &mut Timers, store: &mut MemoryStore, expires_ms: i64, now: Moment) {
         let changes = [(Bytes::from(keys::request_expiry_key(expires_ms, "id")), Some(Bytes::new()))];
-        timers.absorb(&changes);
+        timers.absorb(&changes, now);
         store.apply(&changes, b"").unwrap();
     }
 
+    fn set(timers: &mut Timers, name: &'static str, due_ms: i64, now: Moment) {
+        let key = Bytes::from(keys::timer_key("late", name.as_bytes()));
+        timers.absorb(&[(key, Some(Bytes::copy_from_slice(&keys::ordered(due_ms))))], now);
+    }
+
     #[test]
-    fn an_answer_is_swept_at_its_time_although_the_clock_stood_ahead_before() {
-        const AHEAD_MS: i64 = 1_000_000_000;
-        let (mut store, mut timers) = (MemoryStore::default(), Timers::default());
-        remember(&mut timers, &mut store, 50);
-        assert_eq!(timers.sweep_from(AHEAD_MS), Some(0));
-        store.apply(&[(keys::request_expiry_key(50, "id").into(), None)], b"").unwrap();
-        timers.find_next_expiry(&store, AHEAD_MS).unwrap();
+    fn a_timer_fires_after_its_time_has_passed_however_the_wall_clock_is_set_meanwhile() {
+        for ahead_ms in [DAY_MS, -3_600_000, 0] {
+            let mut timers = Timers::load(&MemoryStore::default(), after(0, 0)).unwrap();
+            set(&mut timers, "before", after(300_000, 0).wall_ms, after(0, 0));
+            set(&mut timers, "after", after(100_000, ahead_ms).wall_ms, after(50, ahead_ms));
+            assert_eq!(timers.next_ms(), Some(100_000));
+            assert_eq!(timers.due(after(99_999, ahead_ms)).count(), 0);
+            assert_eq!(timers.due(after(100_000, ahead_ms)).count(), 1, "the one that was set by the other time");
+            assert_eq!(timers.due(after(300_000, ahead_ms)).count(), 2);
+        }
+    }
+
+    #[test]
+    fn a_timer_that_is_due_when_the_task_is_restored_fires_at_once() {
+        let mut store = MemoryStore::default();
+        let key = Bytes::from(keys::timer_key("late", b"k"));
+        store.apply(&[(key, Some(Bytes::copy_from_slice(&keys::ordered(999_000))))], b"").unwrap();
+        let timers = Timers::load(&store, after(5, 0)).unwrap();
+        assert_eq!(timers.due(after(5, 0)).map(|(due_ms, _)| due_ms).collect::<Vec<_>>(), [999_000]);
+    }
+
+    #[test]
+    fn answers_are_not_forgotten_early_since_the_wall_clock_was_put_ahead() {
+        let mut store = MemoryStore::default();
+        let mut timers = Timers::load(&store, after(0, 0)).unwrap();
+        remember(&mut timers, &mut store, after(50_000, 0).wall_ms, after(0, 0));
+        assert_eq!(timers.next_ms(), Some(50_000 + SWEEP_MS));
+        assert_eq!(timers.sweep(after(49_999 + SWEEP_MS, DAY_MS)), None);
+        let (_, upto_ms) = timers.sweep(after(50_000 + SWEEP_MS, DAY_MS)).unwrap();
+        assert_eq!(upto_ms, after(50_000 + SWEEP_MS, 0).wall_ms);
+    }
+
+    #[test]
+    fn an_answer_is_swept_at_its_time_although_the_clock_stood_ahead_when_the_task_was_restored() {
+        let (mut store, ahead) = (MemoryStore::default(), after(0, DAY_MS));
+        let mut timers = Timers::load(&store, ahead).unwrap();
+        remember(&mut timers, &mut store, ahead.wall_ms + 50, ahead);
+        let (_, upto_ms) = timers.sweep(after(50 + SWEEP_MS, DAY_MS)).unwrap();
+        store.apply(&[(keys::request_expiry_key(ahead.wall_ms + 50, "id").into(), None)], b"").unwrap();
+        timers.find_next_expiry(&store, upto_ms, after(50 + SWEEP_MS, DAY_MS)).unwrap();
         // One more of the time when the clock stood ahead, and one of the time behind it.
-        remember(&mut timers, &mut store, 2 * AHEAD_MS);
-        remember(&mut timers, &mut store, 100);
-        assert_eq!(timers.next_due_ms(), Some(100 + SWEEP_MS));
-        assert_eq!(timers.sweep_from(100 + SWEEP_MS), Some(100), "not from where the last sweep came to");
+        let right = after(20_000, 0);
+        remember(&mut timers, &mut store, upto_ms + DAY_MS, after(20_000, DAY_MS));
+        remember(&mut timers, &mut store, right.wall_ms + 100, right);
+        assert_eq!(timers.next_ms(), Some(20_100 + SWEEP_MS));
+        let (from_ms, upto_ms) = timers.sweep(after(20_100 + SWEEP_MS, 0)).unwrap();
+        assert_eq!(from_ms, right.wall_ms + 100, "not from where the last sweep came to");
+        assert_eq!(upto_ms, after(20_100 + SWEEP_MS, 0).wall_ms);
     }
 }

@@ -23,7 +23,7 @@ impl Task {
         self.catch_up().await?;
         let first_life = u128::from(random()) << 64 | u128::from(random());
         self.claim(first_life).await?;
-        self.timers = Timers::load(&*self.store).map_err(TaskError::from_store)?;
+        self.timers = Timers::load(&*self.store, self.moment()).map_err(TaskError::from_store)?;
         self.outbox.set_incarnation(self.chain.incarnation.unwrap_or(0));
         tracing::debug!(task = %self.name, epoch = self.chain.epoch, offset = self.next_offset, "task claimed");
         Ok(())

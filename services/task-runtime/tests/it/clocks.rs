@@ -105,9 +105,10 @@ async fn an_owner_whose_clock_stood_ahead_forgets_answers_in_time_and_goes_on() 
     alone(notebook(), async |log| {
         let disk = Disk::default();
         let config = Config { request_memory: Duration::from_secs(60), ..Config::default() };
+        log.put_the_clock_ahead(YEAR_MS);
         let life = begin_with(&log, notebook(), config, &disk);
         life.put("a", Some("one")).await.unwrap();
-        log.put_the_clock_ahead(YEAR_MS);
+        sleep(Duration::from_secs(75)).await;
         life.put("b", None).await.unwrap();
         assert_eq!(disk.rows(2), 0, "it has swept up to a time that is yet to come");
         log.put_the_clock_ahead(0);
@@ -121,4 +122,41 @@ async fn an_owner_whose_clock_stood_ahead_forgets_answers_in_time_and_goes_on() 
         life.stop().await;
     })
     .await;
+}
+
+const WAIT_MS: i64 = 300_000;
+
+/// Waits with each record, and keeps when that was over.
+fn waiter() -> Definition {
+    Definition::new("waiter")
+        .store(SEEN)
+        .input("inbox", |context, input| {
+            context.schedule("over", input.value()?, context.now_ms() + WAIT_MS);
+            Ok(())
+        })
+        .timer("over", |context, timer| {
+            context.put(SEEN, timer.key, timer.due_ms.to_be_bytes().to_vec());
+            Ok(())
+        })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wall_clock_that_is_set_neither_hastens_nor_holds_up_a_timer() {
+    for set_by_ms in [24 * 3_600_000, -3_600_000] {
+        alone(waiter(), async |log| {
+            let life = begin(&log, waiter());
+            let begin = log.begin;
+            send(&log.memory, "wait", 1_000);
+            // What is neither sent nor answered is committed within `patience`.
+            sleep(2 * Config::default().patience).await;
+            log.put_the_clock_ahead(set_by_ms);
+            let over = life.handle.wait(SEEN, b"wait", |view| view.get(SEEN, b"wait").unwrap());
+            let (due, _) = over.await.unwrap();
+            assert_eq!(*due, (1_000 + WAIT_MS).to_be_bytes(), "the time that it was set for");
+            let took_ms = i64::try_from(begin.elapsed().as_millis()).unwrap();
+            assert!((WAIT_MS..WAIT_MS + 100).contains(&took_ms), "{took_ms}");
+            life.stop().await;
+        })
+        .await;
+    }
 }

@@ -31,7 +31,7 @@ type Hook = Box<dyn FnOnce(&MemoryLog) + Send>;
 #[derive(Clone)]
 pub(crate) struct Log {
     pub(crate) memory: MemoryLog,
-    begin: Instant,
+    pub(crate) begin: Instant,
     /// How far the clock of the tasks is ahead, in milliseconds.
     ahead_ms: Arc<AtomicI64>,
     /// Whether an append takes time.
@@ -340,11 +340,15 @@ struct SimulatedClock(Instant, Arc<AtomicI64>);
 #[async_trait]
 impl Clock for SimulatedClock {
     fn now_ms(&self) -> i64 {
-        1_000 + i64::try_from(self.0.elapsed().as_millis()).unwrap() + self.1.load(Ordering::Relaxed)
+        1_000 + self.monotonic_ms() + self.1.load(Ordering::Relaxed)
+    }
+
+    fn monotonic_ms(&self) -> i64 {
+        i64::try_from(self.0.elapsed().as_millis()).unwrap()
     }
 
     async fn sleep_until(&self, at_ms: i64) {
-        let millis = u64::try_from(at_ms - self.now_ms()).unwrap_or(0);
+        let millis = u64::try_from(at_ms - self.monotonic_ms()).unwrap_or(0);
         tokio::time::sleep(Duration::from_millis(millis)).await;
     }
 }

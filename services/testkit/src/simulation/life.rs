@@ -121,11 +121,15 @@ impl SkewedClock {
 #[async_trait]
 impl Clock for SkewedClock {
     fn now_ms(&self) -> i64 {
-        1_000_000 + self.skew_ms + i64::try_from(self.begin.elapsed().as_millis()).expect("runs are short")
+        1_000_000 + self.skew_ms + self.monotonic_ms()
+    }
+
+    fn monotonic_ms(&self) -> i64 {
+        i64::try_from(self.begin.elapsed().as_millis()).expect("runs are short")
     }
 
     async fn sleep_until(&self, at_ms: i64) {
-        let millis = u64::try_from(at_ms - self.now_ms()).unwrap_or(0);
+        let millis = u64::try_from(at_ms - self.monotonic_ms()).unwrap_or(0);
         tokio::time::sleep(Duration::from_millis(millis)).await;
     }
 }
