@@ -4,6 +4,7 @@
 //! ```text
 //! cargo test -p task-runtime --test kill                                  a few kills
 //! cargo test --release -p task-runtime --test kill -- --kills 200         a campaign
+//! cargo test --release -p task-runtime --test kill -- --writes 200        at the first write of a life, at the second... (strace)
 //! ```
 //!
 //! The process that is killed is this binary with `--child`. It takes requests from its standard input and tells on its
@@ -23,6 +24,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use embedded_broker::SyncPolicy;
+use supervisor::Kills;
 
 /// Kills without arguments, over both policies.
 const KILLS: u64 = 16;
@@ -45,7 +47,15 @@ fn main() -> ExitCode {
         eprintln!("--kills and --seed take a number");
         return ExitCode::FAILURE;
     };
-    for (policy, kills) in [("group", kills.div_ceil(2)), ("os", kills / 2)] {
+    let campaigns = match value_of("--writes").map(|last| last.parse()) {
+        None => [("group", Kills::AtRandom(kills.div_ceil(2))), ("os", Kills::AtRandom(kills / 2))],
+        Some(Ok(last)) => [("group", Kills::AtWrites(last)), ("os", Kills::AtWrites(last))],
+        Some(Err(_)) => {
+            eprintln!("--writes takes a number");
+            return ExitCode::FAILURE;
+        }
+    };
+    for (policy, kills) in campaigns {
         match supervisor::campaign(policy, kills, seed) {
             Ok(report) => println!("{policy}: {report}"),
             Err(problem) => {

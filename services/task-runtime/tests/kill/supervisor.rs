@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
@@ -21,6 +22,20 @@ use testkit::simulation::Dice;
 /// Requests that wait for an answer.
 const WINDOW: usize = 96;
 const KEYS: u64 = 7;
+/// What a process does to files: all of it, so that no state between two of them is left out.
+const WRITES: &str = "pwrite64,write,writev,fdatasync,fsync,ftruncate,rename,renameat2,unlink,unlinkat,rmdir,mkdir";
+
+/// As strace ends, too, when what it watches was killed.
+const SIGKILL: i32 = 9;
+
+/// When lives end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kills {
+    /// So many lives, each at a random moment.
+    AtRandom(u64),
+    /// The first life at the first write of a thread of its, the next at the second, up to this one. By strace.
+    AtWrites(u64),
+}
 
 /// What a campaign did.
 pub(crate) struct Report {
@@ -87,16 +102,22 @@ struct Life {
 }
 
 impl Life {
-    fn begin(directory: &Path, policy: &str) -> Result<Self, String> {
+    /// A life that is killed before the write with this number of any of its threads, or by [`Life::kill`].
+    fn begin(directory: &Path, policy: &str, write: Option<u64>) -> Result<Self, String> {
         let binary = std::env::current_exe().map_err(|error| error.to_string())?;
-        let mut child = Command::new(binary)
-            .arg("--child")
-            .arg(directory)
-            .args(["--sync", policy])
+        let mut command = Command::new(if write.is_some() { Path::new("strace") } else { &binary });
+        if let Some(number) = write {
+            let inject = format!("inject={WRITES}:signal=KILL:when={number}");
+            command
+                .args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={WRITES}"), "-e", &inject])
+                .arg(&binary);
+        }
+        command.arg("--child").arg(directory).args(["--sync", policy]);
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| format!("{}: {error}", command.get_program().display()))?;
         let (requests, out) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
         let (tell, answers) = channel();
         std::thread::spawn(move || {
@@ -122,18 +143,26 @@ impl Life {
 }
 
 /// Kills the mesh so many times, lets it come to rest, and judges.
-pub(crate) fn campaign(policy: &str, kills: u64, seed: u64) -> Result<Report, String> {
+pub(crate) fn campaign(policy: &str, kills: Kills, seed: u64) -> Result<Report, String> {
     let begin = Instant::now();
     let mut dice = Dice::new(seed);
     let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
     let (mut book, mut before_first_answer, mut sent_again) = (Book::default(), 0, 0);
-    for _ in 0..kills {
-        let mut life = Life::begin(directory.path(), policy)?;
+    let (lives, is_random) = match kills {
+        Kills::AtRandom(lives) => (lives, true),
+        Kills::AtWrites(last) => (last, false),
+    };
+    for number in 1..=lives {
+        let mut life = Life::begin(directory.path(), policy, (!is_random).then_some(number))?;
         sent_again += book.open.len() as u64;
         for (effect, key) in &book.open {
             life.ask(key, effect);
         }
-        let answers = load(&mut life, &mut book, &mut dice)?;
+        let answers = if is_random {
+            load(&mut life, &mut book, &mut dice)?
+        } else {
+            load_to_death(&mut life, &mut book, &mut dice)?
+        };
         before_first_answer += u64::from(answers == 0);
         for line in life.kill()?.iter() {
             note(&mut book, &line)?;
@@ -142,7 +171,7 @@ pub(crate) fn campaign(policy: &str, kills: u64, seed: u64) -> Result<Report, St
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let found = runtime.map_err(|error| error.to_string())?.block_on(judge(directory.path(), policy, &mut book))?;
     Ok(Report {
-        kills,
+        kills: lives,
         before_first_answer,
         acknowledged: book.acknowledged.len(),
         sent_again,
@@ -152,6 +181,31 @@ pub(crate) fn campaign(policy: &str, kills: u64, seed: u64) -> Result<Report, St
     })
 }
 
+/// Keeps a window of requests open until the process is killed by what it does. Returns how many were answered.
+fn load_to_death(life: &mut Life, book: &mut Book, dice: &mut Dice) -> Result<u64, String> {
+    let mut answers = 0;
+    loop {
+        fill(life, book, dice);
+        match life.answers.recv_timeout(PATIENCE) {
+            Ok(line) => {
+                note(book, &line)?;
+                answers += 1;
+            }
+            Err(RecvTimeoutError::Timeout) => return Err("a life neither answers nor dies".to_owned()),
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    let status = life.child.wait().map_err(|error| error.to_string())?;
+    if status.signal() == Some(SIGKILL) { Ok(answers) } else { Err(format!("a life ended by itself: {status}")) }
+}
+
+fn fill(life: &mut Life, book: &mut Book, dice: &mut Dice) {
+    while book.open.len() < WINDOW {
+        let (key, effect) = book.take(dice);
+        life.ask(&key, &effect);
+    }
+}
+
 /// Keeps a window of requests open until the moment of the kill. Returns how many were answered.
 fn load(life: &mut Life, book: &mut Book, dice: &mut Dice) -> Result<u64, String> {
     let mut answers = 0;
@@ -159,10 +213,7 @@ fn load(life: &mut Life, book: &mut Book, dice: &mut Dice) -> Result<u64, String
     let while_opening = dice.permille(250);
     let mut until = Instant::now() + if while_opening { dice.millis(0, 120) } else { PATIENCE };
     loop {
-        while book.open.len() < WINDOW {
-            let (key, effect) = book.take(dice);
-            life.ask(&key, &effect);
-        }
+        fill(life, book, dice);
         match life.answers.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Ok(line) => {
                 note(book, &line)?;
