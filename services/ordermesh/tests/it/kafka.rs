@@ -22,7 +22,7 @@ use std::process::{Command, ExitStatus};
 use std::sync::LazyLock;
 
 use proto::mesh::v1::topology_service_client::TopologyServiceClient;
-use proto::mesh::v1::{GetTopologyRequest, InstanceState, Role, Topology};
+use proto::mesh::v1::{GetTopologyRequest, InstanceState, Role, Topology, TopologyReplica, TopologyTask};
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
 use tonic::transport::Channel;
@@ -221,8 +221,8 @@ impl Cluster {
         .await
     }
 
-    /// Returns when every process sees the same: each task is owned by one of those who run, followed by a standby that is
-    /// warm as long as there are two, and each instance has its share.
+    /// Returns when every process sees the same, and nothing is on its way any more: each task is owned by one of those who
+    /// run, followed by one standby that is warm as long as there are two, and the owners are balanced.
     pub(super) async fn settled(&self) {
         let instances: BTreeSet<&str> =
             self.running.keys().map(String::as_str).filter(|name| *name != GATEWAY).collect();
@@ -233,18 +233,30 @@ impl Cluster {
     }
 }
 
-/// Whether these instances do everything, and each of them its share.
+/// Whether these instances do everything, each of them its share of each service and of all, and nobody warms up for more.
 fn is_settled(seen: &Topology, instances: &BTreeSet<&str>) -> bool {
     let alive = seen.instances.iter().filter(|instance| instance.state() == InstanceState::Alive);
-    let shares: BTreeMap<&str, i32> =
-        alive.map(|instance| (instance.instance.as_str(), instance.active_tasks)).collect();
-    let fair = i32::try_from(seen.tasks.len() / instances.len() / 2).unwrap();
-    let has_standby = |replicas: &[proto::mesh::v1::TopologyReplica]| {
-        instances.len() < 2 || replicas.iter().any(|replica| replica.role() == Role::Standby && replica.warm)
+    let alive: BTreeSet<&str> = alive.map(|instance| instance.instance.as_str()).collect();
+    let has_its_replicas = |task: &TopologyTask| {
+        let is_warm_standby = |replica: &TopologyReplica| replica.role() == Role::Standby && replica.warm;
+        instances.contains(task.owner.as_str())
+            && task.replicas.len() == instances.len().min(2)
+            && (instances.len() < 2 || task.replicas.iter().any(is_warm_standby))
     };
-    shares.keys().copied().collect::<BTreeSet<_>>() == *instances
-        && shares.values().all(|share| *share >= fair)
-        && seen.tasks.iter().all(|task| instances.contains(task.owner.as_str()) && has_standby(&task.replicas))
+    let is_balanced = |tasks: &[&TopologyTask]| {
+        let owned = |instance: &&str| tasks.iter().filter(|task| task.owner == **instance).count();
+        let (least, most) = (instances.iter().map(owned).min(), instances.iter().map(owned).max());
+        most.zip(least).is_some_and(|(most, least)| most - least <= 1)
+    };
+    let mut services: BTreeMap<&str, Vec<&TopologyTask>> = BTreeMap::new();
+    for task in &seen.tasks {
+        services.entry(&task.service).or_default().push(task);
+    }
+    alive == *instances
+        && !seen.tasks.is_empty()
+        && seen.tasks.iter().all(has_its_replicas)
+        && services.values().all(|tasks| is_balanced(tasks))
+        && is_balanced(&seen.tasks.iter().collect::<Vec<_>>())
 }
 
 /// A name that no other test and no other run uses.
