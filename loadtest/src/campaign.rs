@@ -69,6 +69,9 @@ pub struct Settings {
     /// The program under test; without it the `ordermesh` that lies beside this program, and so of the same build.
     #[arg(long, value_name = "FILE")]
     pub binary: Option<PathBuf>,
+    /// Another version of it, which instances become and cease to be with the faults that change versions.
+    #[arg(long, value_name = "FILE")]
+    pub other_binary: Option<PathBuf>,
     /// A new folder for everything of the run.
     #[arg(long, value_name = "DIR")]
     pub folder: PathBuf,
@@ -156,9 +159,12 @@ pub fn command(command: &Command) -> anyhow::Result<()> {
 async fn run(settings: &Settings) -> anyhow::Result<()> {
     let folder = &std::path::absolute(&settings.folder)?;
     ensure!(!folder.join("history.jsonl").exists(), "{} holds another run", folder.display());
-    std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
     let plan = plan(settings);
     let faults = schedule::draw(&plan);
+    if let Some(fault) = faults.iter().find(|fault| fault.kind.needs_other_version()) {
+        ensure!(settings.other_binary.is_some(), "{} needs another version: say --other-binary", fault.kind);
+    }
+    std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
     let written: String = faults.iter().map(|fault| format!("{fault}\n")).collect();
     std::fs::write(folder.join("schedule.txt"), &written)?;
     print!("seed {}\n{written}", settings.seed);
@@ -237,6 +243,7 @@ fn launch(settings: &Settings) -> anyhow::Result<Launch> {
     };
     Ok(Launch {
         binary: settings.binary.clone().map_or_else(beside, Ok)?,
+        other: settings.other_binary.clone(),
         partitions: settings.partitions,
         arguments: settings.arguments.clone(),
         environment: environment.collect::<anyhow::Result<_>>()?,

@@ -22,6 +22,8 @@ const LOOK: Duration = Duration::from_millis(10);
 pub struct Launch {
     /// The program.
     pub binary: PathBuf,
+    /// Another version of it, for faults that change versions.
+    pub other: Option<PathBuf>,
     /// Partitions of every topic.
     pub partitions: u32,
     /// Further arguments.
@@ -45,6 +47,8 @@ pub struct Instance {
     /// Where the brokers are; none for the whole mesh in one process on a log of its own.
     brokers: Option<String>,
     child: Option<Child>,
+    /// Whether its next life is one of the other version.
+    is_other: bool,
     /// How often it was started.
     pub lives: u32,
 }
@@ -60,7 +64,7 @@ impl Instance {
         let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr();
         let (address, peers) = (free()?, free()?);
         let (name, launch) = (name.to_owned(), launch.clone());
-        Ok(Self { name, address, door: None, peers, folder, launch, brokers, child: None, lives: 0 })
+        Ok(Self { name, address, door: None, peers, folder, launch, brokers, child: None, is_other: false, lives: 0 })
     }
 
     /// Lets other instances come through a proxy.
@@ -70,6 +74,16 @@ impl Instance {
     pub async fn put_behind_proxy(&mut self) -> anyhow::Result<()> {
         self.door = Some(Proxy::start(self.peers).await?);
         Ok(())
+    }
+
+    /// Makes its next life one of the other version, or of the first one again.
+    pub fn change_version(&mut self) {
+        self.is_other = !self.is_other;
+    }
+
+    fn binary(&self) -> &Path {
+        let other = self.launch.other.as_deref().filter(|_| self.is_other);
+        other.unwrap_or(&self.launch.binary)
     }
 
     /// Starts it, unless it runs.
@@ -82,14 +96,14 @@ impl Instance {
         }
         let log = OpenOptions::new().create(true).append(true).open(self.folder.join("log"))?;
         let child = self.command(log)?.spawn();
-        self.child = Some(child.with_context(|| format!("{} cannot be started", self.launch.binary.display()))?);
+        self.child = Some(child.with_context(|| format!("{} cannot be started", self.binary().display()))?);
         self.lives += 1;
         Ok(())
     }
 
     fn command(&self, log: File) -> anyhow::Result<Command> {
-        let Launch { binary, partitions, arguments, environment } = &self.launch;
-        let mut command = Command::new(binary);
+        let Launch { partitions, arguments, environment, .. } = &self.launch;
+        let mut command = Command::new(self.binary());
         match &self.brokers {
             None => command.args(["dev", "--sync", "os"]),
             // The brokers tell the instances of each other.

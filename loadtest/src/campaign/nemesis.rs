@@ -112,7 +112,7 @@ impl Mesh {
         };
         let span = Duration::from_millis(fault.for_ms);
         match kind {
-            Kind::Kill | Kind::KillTwice | Kind::Pause | Kind::Flicker | Kind::Leave => {
+            Kind::Kill | Kind::KillTwice | Kind::Pause | Kind::Flicker | Kind::Leave | Kind::ChangeVersion => {
                 self.on_instance(fault, clients, begun).await?;
             }
             Kind::KillOften => {
@@ -122,6 +122,10 @@ impl Mesh {
             Kind::Scale => {
                 begun(clients.recorder());
                 self.scale(target, span, clients).await?;
+            }
+            Kind::Upgrade => {
+                begun(clients.recorder());
+                self.upgrade(target, span, clients).await?;
             }
             Kind::KillAll => {
                 begun(clients.recorder());
@@ -180,8 +184,11 @@ impl Mesh {
                     tokio::time::sleep(span / 8).await;
                 }
             }
-            Kind::Leave => {
+            Kind::Leave | Kind::ChangeVersion => {
                 leave(instance)?;
+                if fault.kind == Kind::ChangeVersion {
+                    instance.change_version();
+                }
                 tokio::time::sleep(span).await;
                 instance.start()?;
             }
@@ -240,6 +247,20 @@ impl Mesh {
             tokio::time::sleep(span).await;
         }
         self.start()
+    }
+
+    /// Brings all instances to the other version, the first of them first, each when the one before answers.
+    async fn upgrade(&mut self, first: usize, span: Duration, clients: &Clients) -> anyhow::Result<()> {
+        for n in 0..self.instances.len() {
+            let number = (first + n) % self.instances.len();
+            let instance = &mut self.instances[number];
+            leave(instance)?;
+            instance.change_version();
+            tokio::time::sleep(span).await;
+            instance.start()?;
+            self.is_whole(clients).await?;
+        }
+        Ok(())
     }
 
     async fn on_connections(&self, fault: Fault) -> anyhow::Result<()> {

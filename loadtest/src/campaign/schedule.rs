@@ -40,6 +40,10 @@ pub enum Kind {
     BrokersAway,
     /// All instances but one leave, all come back, one of them leaves, and comes back.
     Scale,
+    /// An instance leaves, and comes back as the other version (--other-binary).
+    ChangeVersion,
+    /// All instances, one after the other, leave and come back as the other version (--other-binary): there, and next time back.
+    Upgrade,
     /// All connections to all brokers are reset, three times.
     Reset,
     /// A broker node accepts connections and never answers.
@@ -56,7 +60,8 @@ impl Kind {
     /// Those that need only one process and its own log.
     pub const ALONE: [Self; 5] = [Self::Kill, Self::KillTwice, Self::Pause, Self::Flicker, Self::Leave];
     /// Those that take so long, or change the mesh so much, that they are done only when they are asked for.
-    pub const ASKED_FOR: [Self; 3] = [Self::KillOften, Self::BrokersAway, Self::Scale];
+    pub const ASKED_FOR: [Self; 5] =
+        [Self::KillOften, Self::BrokersAway, Self::Scale, Self::ChangeVersion, Self::Upgrade];
     /// How often each is drawn, of a hundred, when there are several instances and brokers; those that are not here are only
     /// done when they are asked for.
     const WEIGHTS: [(Self, u64); 15] = [
@@ -79,7 +84,13 @@ impl Kind {
 
     /// Whether it takes partitions from an instance.
     pub fn takes_over(self) -> bool {
-        matches!(self, Self::Kill | Self::KillTwice | Self::KillOften | Self::Pause | Self::Flicker | Self::Leave)
+        let killed = matches!(self, Self::Kill | Self::KillTwice | Self::KillOften);
+        killed || matches!(self, Self::Pause | Self::Flicker | Self::Leave | Self::ChangeVersion)
+    }
+
+    /// Whether it needs another version of the program.
+    pub fn needs_other_version(self) -> bool {
+        matches!(self, Self::ChangeVersion | Self::Upgrade)
     }
 }
 
@@ -156,6 +167,7 @@ fn one(plan: &Plan, draw: &mut Draw) -> Fault {
         },
         Kind::BrokersAway => AWAY_MS,
         Kind::Scale => 3_000 + draw.below(3_000),
+        Kind::ChangeVersion | Kind::Upgrade => 200 + draw.below(2_000),
         Kind::KillBroker | Kind::KillLeader => 500 + draw.below(4_000),
         Kind::PauseBroker | Kind::PauseBrokers | Kind::Mute => 2_000 + draw.below(6_000),
         Kind::Reset => 300,

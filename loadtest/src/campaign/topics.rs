@@ -189,8 +189,10 @@ fn decode(topic: &str, value: &[u8]) -> Result<Option<Fact>, prost::DecodeError>
         }
         "shipments" => {
             let event = shipping::v1::ShipmentEvent::decode(value)?;
-            let shipped = matches!(event.event, Some(shipment_event::Event::Shipped(_)));
-            event.event.is_some().then_some(Fact::Shipment(event.order_id, shipped))
+            event.event.map(|decided| match decided {
+                shipment_event::Event::Shipped(_) => Fact::Shipment(event.order_id, true),
+                shipment_event::Event::Cancelled(_) => Fact::Shipment(event.order_id, false),
+            })
         }
         "inventory-verdicts" => {
             let verdict = validation::v1::Verdict::decode(value)?;
