@@ -6,7 +6,7 @@
 //! as bytes: protobuf says that the parts of a message, put behind one another, are the message with their lists joined.
 
 use http::HeaderValue;
-use service_host::{Code, PageToken, Problem, headers, token};
+use service_host::{Code, FieldFaults, PageToken, Problem, headers, token, validate};
 
 use bytes::Bytes;
 
@@ -15,10 +15,6 @@ use crate::message::{frame, read_answer};
 use crate::scan::{Fields, Malformed, Value, find, push_bytes, push_varint};
 use crate::table::ListShape;
 
-/// Items of a page when the caller does not say.
-const PAGE_SIZE: usize = 50;
-/// Most items of a page; a larger wish is lowered to this.
-const PAGE_SIZE_MAX: usize = 1_000;
 /// Calls for one page beyond one for each partition. With a filter that skips nearly everything, owners answer with short
 /// pages; then the caller gets a short one too, and its token.
 const EXTRA_CALLS: usize = 16;
@@ -64,7 +60,12 @@ pub(crate) async fn list(
     bytes_max: usize,
 ) -> Result<Bytes, Problem> {
     let partitions = forward.owners().partitions();
-    let wish = wish(request, shape, partitions)?;
+    let wish = match wish(request, shape, partitions) {
+        Err(problem) if !problem.violations.is_empty() => {
+            return Err(with_other_faults(problem, forward, call, shape, request, bytes_max).await);
+        }
+        wish => wish?,
+    };
     let mut page = Gathered::default();
     let mut at = Some(wish.start.clone());
     let mut calls_left = partitions as usize + EXTRA_CALLS;
@@ -127,25 +128,45 @@ pub(crate) async fn list(
 }
 
 fn wish(request: &[u8], shape: &ListShape, partitions: u32) -> Result<Wish, Problem> {
+    let mut faults = FieldFaults::new();
     let malformed = |error: Malformed| Problem::malformed_request(error.to_string());
     let page_size = last_varint(request, shape.page_size).map_err(malformed)?;
     // An int32 is sign-extended on the wire, and a decoder keeps its lower half.
     #[expect(clippy::cast_possible_truncation, reason = "as decoders do")]
-    let page_size = match page_size as i32 {
-        0 => PAGE_SIZE,
-        size => usize::try_from(size).map_err(|_| Problem::invalid_field("page_size", "must not be negative"))?,
-    };
+    let page_size = validate::page_size(&mut faults, page_size as i32);
     let require_complete = last_varint(request, shape.require_complete).map_err(malformed)? != 0;
     let page_token = find(request, &[shape.page_token]).map_err(malformed)?.unwrap_or_default();
+    let fingerprint = token::fingerprint_bytes(request)?;
+    let start = faults.of(start(page_token, fingerprint, partitions));
+    faults.finish()?;
+    let start = start.unwrap_or(Cursor { partition: 0, token: Vec::new() });
+    Ok(Wish { page_size, require_complete, fingerprint, start })
+}
+
+fn start(page_token: &[u8], fingerprint: u64, partitions: u32) -> Result<Cursor, Problem> {
     let refuse = || Problem::invalid_field("page_token", "is not a page token of this mesh");
     let page_token = std::str::from_utf8(page_token).map_err(|_| refuse())?;
-    let fingerprint = token::fingerprint_bytes(request)?;
-    let start = match PageToken::decode(page_token, fingerprint)? {
-        None => Cursor { partition: 0, token: Vec::new() },
-        Some(token) if token.partition < partitions => Cursor { partition: token.partition, token: token.cursor },
-        Some(_) => return Err(refuse()),
-    };
-    Ok(Wish { page_size: page_size.min(PAGE_SIZE_MAX), require_complete, fingerprint, start })
+    match PageToken::decode(page_token, fingerprint)? {
+        None => Ok(Cursor { partition: 0, token: Vec::new() }),
+        Some(token) if token.partition < partitions => Ok(Cursor { partition: token.partition, token: token.cursor }),
+        Some(_) => Err(refuse()),
+    }
+}
+
+/// Faults of the paging fields, which are the gateway's, behind those of the others, which an owner knows.
+async fn with_other_faults(
+    paging: Problem,
+    forward: &Forward,
+    call: &Outgoing<'_>,
+    shape: &ListShape,
+    request: &[u8],
+    bytes_max: usize,
+) -> Problem {
+    let first = Cursor { partition: 0, token: Vec::new() };
+    match ask(forward, call, shape, request, &first, 1, bytes_max).await {
+        Err(others) if others.code == Code::InvalidArgument => paging.behind(others),
+        _ => paging,
+    }
 }
 
 /// One partition's page; `None` when it is too large.

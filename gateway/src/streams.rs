@@ -53,18 +53,18 @@ pub(crate) struct Call {
 /// INVALID_FIELD for a bad token; what an owner refuses.
 pub(crate) async fn merge(call: Call) -> Result<Response<Body>, Problem> {
     let partitions = call.forward.owners().partitions();
-    let resume = find(&call.request, &[call.shape.request_token]);
-    let resume = resume.map_err(|error| Problem::malformed_request(error.to_string()))?.unwrap_or_default();
-    let resume = std::str::from_utf8(resume)
-        .map_err(|_| Problem::invalid_field("resume_token", "is not a resume token of this mesh"))?;
     let fingerprint = token::fingerprint_bytes(&call.request)?;
-    let resume = ResumeTokens::decode(resume, partitions, fingerprint)?;
+    let resume = resume(&call, partitions, fingerprint);
     let (shape, deadline, draining) = (call.shape, call.deadline, call.draining.clone());
     // The joint token is long, and an owner needs its own part only.
     let request = without(&call.request, shape.request_token);
     let request = request.map_err(|error| Problem::malformed_request(error.to_string()))?.into();
     let call = Call { request, ..call };
     let opening = Arc::new(Opening::new(call));
+    let resume = match resume {
+        Err(problem) if !problem.violations.is_empty() => return Err(with_other_faults(problem, &opening).await),
+        resume => resume?,
+    };
     let open = (0..partitions).map(|partition| {
         let token = resume.as_ref().map_or_else(Vec::new, |all| all.tokens[partition as usize].clone());
         Part::open(opening.clone(), partition, token)
@@ -95,6 +95,23 @@ pub(crate) async fn merge(call: Call) -> Result<Response<Body>, Problem> {
         }
     });
     Ok(stream_of(first.chain(rest)))
+}
+
+/// Where the request wants to go on.
+fn resume(call: &Call, partitions: u32, fingerprint: u64) -> Result<Option<ResumeTokens>, Problem> {
+    let resume = find(&call.request, &[call.shape.request_token]);
+    let resume = resume.map_err(|error| Problem::malformed_request(error.to_string()))?.unwrap_or_default();
+    let resume = std::str::from_utf8(resume)
+        .map_err(|_| Problem::invalid_field(RESUME_TOKEN, "is not a resume token of this mesh"))?;
+    ResumeTokens::decode(resume, partitions, fingerprint)
+}
+
+/// Faults of the token, which is the gateway's, behind those of other fields, which an owner knows.
+async fn with_other_faults(token: Problem, opening: &Opening) -> Problem {
+    match opening.open(0, &[]).await {
+        Err(others) if others.code == Code::InvalidArgument => token.behind(others),
+        _ => token,
+    }
 }
 
 /// Lets the stream of one owner pass, until the process drains.

@@ -31,7 +31,7 @@ impl Opening {
         Self(call)
     }
 
-    async fn open(&self, partition: u32, raw_token: &[u8]) -> Result<Body, Problem> {
+    pub(super) async fn open(&self, partition: u32, raw_token: &[u8]) -> Result<Body, Problem> {
         let call = &self.0;
         let path = &call.path;
         let method = call.table.get(path).ok_or_else(|| Problem::unknown_method(path))?;

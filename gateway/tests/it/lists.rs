@@ -132,6 +132,27 @@ async fn page_sizes_are_defaulted_lowered_or_refused() {
 }
 
 #[tokio::test]
+async fn faults_of_the_page_are_told_with_those_that_the_owner_finds() {
+    let owner =
+        Scripted::new(|_| std::future::ready(Problem::invalid_field("customer_id", "must not be blank").into_http()));
+    let gateway = Fixture::new(&owner).await;
+    let fields = async |page_size, page_token| {
+        let answer = gateway.call(LIST_ORDERS, &request(page_size, page_token)).await;
+        assert_eq!(answer.refusal(), (Code::InvalidArgument, "INVALID_FIELD".to_owned()));
+        answer.problem().violations.into_iter().map(|fault| fault.field).collect::<Vec<_>>()
+    };
+    assert_eq!(fields(-1, "gibberish").await, ["customer_id", "page_size", "page_token"]);
+    assert_eq!(fields(3, "gibberish").await, ["customer_id", "page_token"]);
+    assert_eq!(fields(3, "").await, ["customer_id"]);
+
+    let orders = Orders::new([5, 5, 5, 5]);
+    orders.set(0, Err(down()));
+    let gateway = Fixture::new(&orders.owner()).await;
+    let answer = gateway.call(LIST_ORDERS, &request(-1, "gibberish")).await;
+    assert_eq!(answer.problem().violations.len(), 2, "also when there is no owner to ask");
+}
+
+#[tokio::test]
 async fn foreign_and_damaged_tokens_are_refused() {
     let gateway = Fixture::new(&Orders::new([5, 5, 5, 5]).owner()).await;
     let page: ListOrdersResponse = gateway.call(LIST_ORDERS, &request(3, "")).await.ok();

@@ -4,7 +4,7 @@ mod lists;
 
 use proto::catalog::v1 as pb;
 use proto::catalog::v1::catalog_service_server::CatalogService;
-use service_host::{Answer, Call, Owner, Page, Problem, owner};
+use service_host::{Answer, Call, Owner, Page, Problem, ReadBound, owner};
 use task_runtime::View;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
@@ -93,13 +93,14 @@ impl CatalogService for Catalog {
         let request = request.into_inner();
         let mut faults = self.owner.faults();
         requests::author_code(&mut faults, "code", &request.code);
+        let bound = ReadBound::of(&mut faults, request.consistency.as_ref());
         faults.finish()?;
         let code = request.code.clone();
         let read = move |view: &View<'_>| {
             let author = author_of(view, &code)?.ok_or_else(|| Problem::not_found("author", &code))?;
             Ok(messages::author(&code, &author))
         };
-        let answer = self.owner.read(request.code.as_bytes(), request.consistency.as_ref(), read).await?;
+        let answer = self.owner.read(request.code.as_bytes(), bound, read).await?;
         let served_by = Some(self.owner.served_by(&answer));
         Ok(Response::new(pb::GetAuthorResponse { author: Some(answer.value), served_by }))
     }
@@ -111,10 +112,11 @@ impl CatalogService for Catalog {
         let (metadata, _, request) = request.into_parts();
         let mut faults = self.owner.faults();
         let state = lists::author_state(&mut faults, request.state);
+        let bound = ReadBound::of(&mut faults, request.consistency.as_ref());
         let page = Page::of(&metadata, &request, request.page_size, &request.page_token, faults)?;
         let rows_max = self.config.list_rows_max;
         let read = move |view: &View<'_>, page: &Page| lists::authors(view, page, state, rows_max);
-        let answer = self.owner.list(page, request.consistency.as_ref(), read).await?;
+        let answer = self.owner.list(page, bound, read).await?;
         let served_by = vec![self.owner.served_by(&answer)];
         let (authors, next_page_token) = answer.value;
         Ok(Response::new(pb::ListAuthorsResponse { authors, next_page_token, unreachable: Vec::new(), served_by }))
@@ -176,10 +178,11 @@ impl CatalogService for Catalog {
         let request = request.into_inner();
         let mut faults = self.owner.faults();
         requests::book_id(&mut faults, "book_id", &request.book_id);
+        let bound = ReadBound::of(&mut faults, request.consistency.as_ref());
         faults.finish()?;
         let book_id = request.book_id.clone();
         let read = move |view: &View<'_>| whole_book(view, &book_id);
-        let answer = self.owner.read(request.book_id.as_bytes(), request.consistency.as_ref(), read).await?;
+        let answer = self.owner.read(request.book_id.as_bytes(), bound, read).await?;
         let served_by = Some(self.owner.served_by(&answer));
         Ok(Response::new(pb::GetBookResponse { book: Some(answer.value), served_by }))
     }
@@ -192,10 +195,11 @@ impl CatalogService for Catalog {
         let mut faults = self.owner.faults();
         requests::optional_author_code(&mut faults, "author_code", &request.author_code);
         let state = lists::book_state(&mut faults, request.state);
+        let bound = ReadBound::of(&mut faults, request.consistency.as_ref());
         let page = Page::of(&metadata, &request, request.page_size, &request.page_token, faults)?;
         let (author_code, rows_max) = (request.author_code, self.config.list_rows_max);
         let read = move |view: &View<'_>, page: &Page| lists::books(view, page, &author_code, state, rows_max);
-        let answer = self.owner.list(page, request.consistency.as_ref(), read).await?;
+        let answer = self.owner.list(page, bound, read).await?;
         let served_by = vec![self.owner.served_by(&answer)];
         let (books, next_page_token) = answer.value;
         Ok(Response::new(pb::ListBooksResponse { books, next_page_token, unreachable: Vec::new(), served_by }))
@@ -208,10 +212,11 @@ impl CatalogService for Catalog {
         let (metadata, _, request) = request.into_parts();
         let mut faults = self.owner.faults();
         requests::optional_author_code(&mut faults, "author_code", &request.author_code);
+        let bound = ReadBound::of(&mut faults, request.consistency.as_ref());
         let page = Page::of(&metadata, &request, request.page_size, &request.page_token, faults)?;
         let (author_code, rows_max) = (request.author_code, self.config.list_rows_max);
         let read = move |view: &View<'_>, page: &Page| lists::book_cards(view, page, &author_code, rows_max);
-        let answer = self.owner.list(page, request.consistency.as_ref(), read).await?;
+        let answer = self.owner.list(page, bound, read).await?;
         let served_by = vec![self.owner.served_by(&answer)];
         let (book_cards, next_page_token) = answer.value;
         let unreachable = Vec::new();
@@ -223,14 +228,14 @@ impl CatalogService for Catalog {
         request: Request<pb::GetCommandOutcomeRequest>,
     ) -> Result<Response<pb::GetCommandOutcomeResponse>, Status> {
         let request = request.into_inner();
-        let key = requests::outcome(self.owner.faults(), &request)?;
+        let (key, bound) = requests::outcome(self.owner.faults(), &request)?;
         let (row_key, request_id) = (outcome_key(&key, &request.request_id), request.request_id);
         let read = move |view: &View<'_>| {
             let row = owner::row(view, OUTCOMES, &row_key)?;
             let row = row.ok_or_else(|| Problem::not_found("command", &request_id))?;
             wire::outcome(&row).map_err(|error| owner::unreadable("row of an outcome", &error))
         };
-        let mut answer = self.owner.read(key.as_bytes(), request.consistency.as_ref(), read).await?;
+        let mut answer = self.owner.read(key.as_bytes(), bound, read).await?;
         let served_by = Some(self.owner.served_by(&answer));
         let pb::OutcomeRow { events, refusal, .. } = std::mem::take(&mut answer.value);
         Ok(Response::new(pb::GetCommandOutcomeResponse { events, refusal, served_by }))

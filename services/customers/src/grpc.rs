@@ -4,7 +4,7 @@ mod lists;
 
 use proto::customers::v1 as pb;
 use proto::customers::v1::customer_service_server::CustomerService;
-use service_host::{Owner, Page, Problem, owner, validate};
+use service_host::{Owner, Page, Problem, ReadBound, owner, validate};
 use task_runtime::View;
 use tonic::{Request, Response, Status};
 
@@ -71,12 +71,13 @@ impl CustomerService for Customers {
         let request = request.into_inner();
         let mut faults = self.owner.faults();
         validate::id(&mut faults, "customer_id", &request.customer_id);
+        let bound = ReadBound::of(&mut faults, request.consistency.as_ref());
         faults.finish()?;
         let customer_id = request.customer_id.clone();
         let read = move |view: &View<'_>| {
             customer(view, &customer_id)?.ok_or_else(|| Problem::not_found("customer", &customer_id))
         };
-        let answer = self.owner.read(request.customer_id.as_bytes(), request.consistency.as_ref(), read).await?;
+        let answer = self.owner.read(request.customer_id.as_bytes(), bound, read).await?;
         let served_by = Some(self.owner.served_by(&answer));
         Ok(Response::new(pb::GetCustomerResponse { customer: Some(answer.value), served_by }))
     }
@@ -86,10 +87,12 @@ impl CustomerService for Customers {
         request: Request<pb::ListCustomersRequest>,
     ) -> Result<Response<pb::ListCustomersResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        let page = Page::of(&metadata, &request, request.page_size, &request.page_token, self.owner.faults())?;
+        let mut faults = self.owner.faults();
+        let bound = ReadBound::of(&mut faults, request.consistency.as_ref());
+        let page = Page::of(&metadata, &request, request.page_size, &request.page_token, faults)?;
         let rows_max = self.config.list_rows_max;
         let read = move |view: &View<'_>, page: &Page| lists::customers(view, page, rows_max);
-        let answer = self.owner.list(page, request.consistency.as_ref(), read).await?;
+        let answer = self.owner.list(page, bound, read).await?;
         let served_by = vec![self.owner.served_by(&answer)];
         let (customers, next_page_token) = answer.value;
         Ok(Response::new(pb::ListCustomersResponse { customers, next_page_token, unreachable: Vec::new(), served_by }))
@@ -102,10 +105,11 @@ impl CustomerService for Customers {
         let (metadata, _, request) = request.into_parts();
         let mut faults = self.owner.faults();
         validate::optional_id(&mut faults, "customer_id", &request.customer_id);
+        let bound = ReadBound::of(&mut faults, request.consistency.as_ref());
         let page = Page::of(&metadata, &request, request.page_size, &request.page_token, faults)?;
         let (customer_id, rows_max) = (request.customer_id, self.config.list_rows_max);
         let read = move |view: &View<'_>, page: &Page| lists::orders(view, page, &customer_id, rows_max);
-        let answer = self.owner.list(page, request.consistency.as_ref(), read).await?;
+        let answer = self.owner.list(page, bound, read).await?;
         let served_by = vec![self.owner.served_by(&answer)];
         let (customer_orders, next_page_token) = answer.value;
         let unreachable = Vec::new();
@@ -131,10 +135,11 @@ impl CustomerService for Customers {
         let (metadata, _, request) = request.into_parts();
         let mut faults = self.owner.faults();
         validate::optional_id(&mut faults, "customer_id", &request.customer_id);
+        let bound = ReadBound::of(&mut faults, request.consistency.as_ref());
         let page = Page::of(&metadata, &request, request.page_size, &request.page_token, faults)?;
         let (customer_id, rows_max) = (request.customer_id, self.config.list_rows_max);
         let read = move |view: &View<'_>, page: &Page| lists::greetings(view, page, &customer_id, rows_max);
-        let answer = self.owner.list(page, request.consistency.as_ref(), read).await?;
+        let answer = self.owner.list(page, bound, read).await?;
         let served_by = vec![self.owner.served_by(&answer)];
         let (greetings, next_page_token) = answer.value;
         Ok(Response::new(pb::ListGreetingsResponse { greetings, next_page_token, unreachable: Vec::new(), served_by }))

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use prost::Message;
 use proto::mesh::v1 as pb;
 use proto::mesh::v1::dead_letter_service_server::DeadLetterService;
-use service_host::{Call, FieldFaults, Owner, Page, Problem, owner, validate};
+use service_host::{Call, FieldFaults, Owner, Page, Problem, ReadBound, owner, validate};
 use task_runtime::View;
 use tonic::{Request, Response, Status};
 
@@ -42,6 +42,7 @@ impl DeadLetterService for DeadLetters {
             faults.add("state", "is no state of a dead letter");
             None
         });
+        let bound = ReadBound::of(&mut faults, request.consistency.as_ref());
         let page = Page::of(&metadata, &request, request.page_size, &request.page_token, faults)?;
         let rows_max = self.config.list_rows_max;
         let (wanted, service) = (request.dead_letter_id.clone(), request.service.clone());
@@ -59,7 +60,7 @@ impl DeadLetterService for DeadLetters {
                 Ok(is_wanted.then_some(letter))
             })
         };
-        let answer = self.owner.list(page, request.consistency.as_ref(), read).await?;
+        let answer = self.owner.list(page, bound, read).await?;
         let served_by = vec![self.owner.served_by(&answer)];
         let (dead_letters, next_page_token) = answer.value;
         let unreachable = Vec::new();

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use prost::Message;
 use proto::inventory::v1 as pb;
 use proto::inventory::v1::inventory_service_server::InventoryService;
-use service_host::{Call, FieldFaults, Owner, Page, Problem, owner, validate};
+use service_host::{Call, FieldFaults, Owner, Page, Problem, ReadBound, owner, validate};
 use task_runtime::View;
 use tonic::{Request, Response, Status};
 
@@ -83,6 +83,7 @@ impl InventoryService for Inventory {
         let request = request.into_inner();
         let mut faults = self.owner.faults();
         validate::id(&mut faults, "product_id", &request.product_id);
+        let bound = ReadBound::of(&mut faults, request.consistency.as_ref());
         faults.finish()?;
         let product_id = request.product_id.clone();
         let read = move |view: &View<'_>| {
@@ -90,7 +91,7 @@ impl InventoryService for Inventory {
             let stock = stock.ok_or_else(|| Problem::not_found("product", &product_id))?;
             product(view, product_id.as_bytes(), &stock)
         };
-        let answer = self.owner.read(request.product_id.as_bytes(), request.consistency.as_ref(), read).await?;
+        let answer = self.owner.read(request.product_id.as_bytes(), bound, read).await?;
         let served_by = Some(self.owner.served_by(&answer));
         Ok(Response::new(pb::GetProductResponse { product: Some(answer.value), served_by }))
     }
@@ -100,12 +101,14 @@ impl InventoryService for Inventory {
         request: Request<pb::ListProductsRequest>,
     ) -> Result<Response<pb::ListProductsResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        let page = Page::of(&metadata, &request, request.page_size, &request.page_token, self.owner.faults())?;
+        let mut faults = self.owner.faults();
+        let bound = ReadBound::of(&mut faults, request.consistency.as_ref());
+        let page = Page::of(&metadata, &request, request.page_size, &request.page_token, faults)?;
         let rows_max = self.config.list_rows_max;
         let read = move |view: &View<'_>, page: &Page| {
             page.fill(view, STOCK, b"", rows_max, |key, stock| product(view, key, &stock).map(Some))
         };
-        let answer = self.owner.list(page, request.consistency.as_ref(), read).await?;
+        let answer = self.owner.list(page, bound, read).await?;
         let served_by = vec![self.owner.served_by(&answer)];
         let (products, next_page_token) = answer.value;
         Ok(Response::new(pb::ListProductsResponse { products, next_page_token, unreachable: Vec::new(), served_by }))

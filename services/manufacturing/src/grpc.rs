@@ -4,7 +4,7 @@ use bytes::Bytes;
 use prost::Message;
 use proto::manufacturing::v1 as pb;
 use proto::manufacturing::v1::manufacturing_service_server::ManufacturingService;
-use service_host::{Call, FieldFaults, Owner, Page, Problem, owner, validate};
+use service_host::{Call, FieldFaults, Owner, Page, Problem, ReadBound, owner, validate};
 use task_runtime::View;
 use tonic::{Request, Response, Status};
 
@@ -52,13 +52,14 @@ impl ManufacturingService for Manufacturing {
         let request = request.into_inner();
         let mut faults = self.owner.faults();
         validate::id(&mut faults, "order_id", &request.order_id);
+        let bound = ReadBound::of(&mut faults, request.consistency.as_ref());
         faults.finish()?;
         let order_id = request.order_id.clone();
         let read = move |view: &View<'_>| {
             let found = work_order(view, order_id.as_bytes())?;
             found.ok_or_else(|| Problem::not_found("work order", &order_id))
         };
-        let answer = self.owner.read(request.order_id.as_bytes(), request.consistency.as_ref(), read).await?;
+        let answer = self.owner.read(request.order_id.as_bytes(), bound, read).await?;
         let served_by = Some(self.owner.served_by(&answer));
         Ok(Response::new(pb::GetWorkOrderResponse { work_order: Some(answer.value), served_by }))
     }
@@ -73,6 +74,7 @@ impl ManufacturingService for Manufacturing {
             faults.add("state", "is no state of a work order");
             None
         });
+        let bound = ReadBound::of(&mut faults, request.consistency.as_ref());
         let page = Page::of(&metadata, &request, request.page_size, &request.page_token, faults)?;
         let rows_max = self.config.list_rows_max;
         let read = move |view: &View<'_>, page: &Page| match state {
@@ -82,7 +84,7 @@ impl ManufacturingService for Manufacturing {
             }
             state => page.fill(view, WORK_ORDERS, b"", rows_max, |key, row| listed(key, &row, state)),
         };
-        let answer = self.owner.list(page, request.consistency.as_ref(), read).await?;
+        let answer = self.owner.list(page, bound, read).await?;
         let served_by = vec![self.owner.served_by(&answer)];
         let (work_orders, next_page_token) = answer.value;
         let unreachable = Vec::new();

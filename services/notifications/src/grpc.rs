@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use proto::notifications::v1 as pb;
 use proto::notifications::v1::notification_service_server::NotificationService;
-use service_host::{Owner, Page, Problem, owner, validate};
+use service_host::{Owner, Page, Problem, ReadBound, owner, validate};
 use task_runtime::View;
 use tonic::{Request, Response, Status};
 
@@ -37,6 +37,7 @@ impl NotificationService for Notifications {
             faults.add("state", "is no state of a notification");
             None
         });
+        let bound = ReadBound::of(&mut faults, request.consistency.as_ref());
         let page = Page::of(&metadata, &request, request.page_size, &request.page_token, faults)?;
         let (rows_max, order_id) = (self.config.list_rows_max, request.order_id.clone());
         let read = move |view: &View<'_>, page: &Page| {
@@ -45,7 +46,7 @@ impl NotificationService for Notifications {
                 if is_wanted { listed(key, &row, state) } else { Ok(None) }
             })
         };
-        let answer = self.owner.list(page, request.consistency.as_ref(), read).await?;
+        let answer = self.owner.list(page, bound, read).await?;
         let served_by = vec![self.owner.served_by(&answer)];
         let (notifications, next_page_token) = answer.value;
         let unreachable = Vec::new();

@@ -3,7 +3,7 @@
 use proto::orders::v1 as api;
 use proto::orders::v1::order_service_server::OrderService;
 use service_host::watch::{Messages, Typed};
-use service_host::{Answer, Deadline, Look, Owner, Page, Problem, Watches, owner, validate};
+use service_host::{Answer, Deadline, Look, Owner, Page, Problem, ReadBound, Watches, owner, validate};
 use task_runtime::{Feed, View};
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
@@ -96,13 +96,13 @@ impl OrderService for Orders {
         let request = request.into_inner();
         let answer = match requests::get(self.owner.faults(), &request)? {
             // A wait begins with a strong look, which satisfies every bound.
-            Some(milestone) => self.wait(deadline, &request.order_id, milestone).await?,
-            None => {
+            (Some(milestone), _) => self.wait(deadline, &request.order_id, milestone).await?,
+            (None, bound) => {
                 let key = request.order_id.clone();
                 let read = move |view: &View<'_>| {
                     stored(view, key.as_bytes())?.ok_or_else(|| Problem::not_found("order", &key))
                 };
-                self.owner.read(request.order_id.as_bytes(), request.consistency.as_ref(), read).await?
+                self.owner.read(request.order_id.as_bytes(), bound, read).await?
             }
         };
         let order = Some(order_message(&request.order_id, &answer.value));
@@ -116,11 +116,12 @@ impl OrderService for Orders {
         let request = request.into_inner();
         let mut faults = self.owner.faults();
         validate::id(&mut faults, "order_id", &request.order_id);
+        let bound = ReadBound::of(&mut faults, request.consistency.as_ref());
         faults.finish()?;
         let key = request.order_id.clone();
         let read =
             move |view: &View<'_>| stored(view, key.as_bytes())?.ok_or_else(|| Problem::not_found("order", &key));
-        let answer = self.owner.read(request.order_id.as_bytes(), request.consistency.as_ref(), read).await?;
+        let answer = self.owner.read(request.order_id.as_bytes(), bound, read).await?;
         let (feeds, marks) = (self.watches.feeds(), &answer.value.history);
         let entries = history::entries(feeds, answer.partition, &request.order_id, marks).await?;
         Ok(Response::new(api::GetOrderHistoryResponse { entries, served_by: Some(self.owner.served_by(&answer)) }))
@@ -133,10 +134,11 @@ impl OrderService for Orders {
         let (metadata, _, request) = request.into_parts();
         let mut faults = self.owner.faults();
         let state = requests::filter(&mut faults, request.state, &request.customer_id);
+        let bound = ReadBound::of(&mut faults, request.consistency.as_ref());
         let page = Page::of(&metadata, &request, request.page_size, &request.page_token, faults)?;
         let (customer_id, rows_max) = (request.customer_id, self.config.list_rows_max);
         let read = move |view: &View<'_>, page: &Page| list(view, page, &customer_id, state, rows_max);
-        let mut answer = self.owner.list(page, request.consistency.as_ref(), read).await?;
+        let mut answer = self.owner.list(page, bound, read).await?;
         let served_by = vec![self.owner.served_by(&answer)];
         let (orders, next_page_token) = std::mem::take(&mut answer.value);
         Ok(Response::new(api::ListOrdersResponse { orders, next_page_token, unreachable: Vec::new(), served_by }))

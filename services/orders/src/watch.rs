@@ -5,8 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use prost::Message;
 use proto::orders::v1 as api;
+use service_host::token::{self, ResumeToken};
 use service_host::watch::{Plan, Row, Rows};
-use service_host::{FieldFaults, Problem, owner, token, validate};
+use service_host::{FieldFaults, Problem, owner, validate};
 use task_runtime::{Content, Interest, Place, Record, StoreId, View};
 use tonic::metadata::MetadataMap;
 
@@ -32,6 +33,8 @@ pub(crate) fn of_one(
     partition: u32,
 ) -> Result<Plan, Problem> {
     validate::id(&mut faults, "order_id", &request.order_id);
+    let fingerprint = token::fingerprint(&request);
+    let token = faults.of(ResumeToken::decode(&request.resume_token, partition, fingerprint)).flatten();
     faults.finish()?;
     let key = Bytes::copy_from_slice(request.order_id.as_bytes());
     let missing = Problem::not_found("order", &request.order_id);
@@ -41,8 +44,8 @@ pub(crate) fn of_one(
         interest: Interest { key: Some(key.clone()), ..Interest::default() },
         rows: Rows::One { store: stores::ORDERS, key, row, missing },
         snapshot: request.snapshot,
-        fingerprint: token::fingerprint(&request),
-        resume_token: request.resume_token,
+        token,
+        fingerprint,
     })
 }
 
@@ -55,7 +58,10 @@ pub(crate) fn of_many(
     request: api::WatchOrdersRequest,
     metadata: &MetadataMap,
 ) -> Result<Plan, Problem> {
+    let partition = Plan::partition_asked(metadata)?;
     let state = requests::filter(&mut faults, request.state, &request.customer_id);
+    let fingerprint = token::fingerprint(&request);
+    let token = faults.of(ResumeToken::decode(&request.resume_token, partition, fingerprint)).flatten();
     faults.finish()?;
     let of_customer = !request.customer_id.is_empty();
     let customer_id = of_customer.then(|| Bytes::copy_from_slice(request.customer_id.as_bytes()));
@@ -71,12 +77,12 @@ pub(crate) fn of_many(
         }
     };
     Ok(Plan {
-        partition: Plan::partition_asked(metadata)?,
+        partition,
         interest: Interest { key: None, group: customer_id, class: state.map(wire::class) },
         rows,
         snapshot: request.snapshot,
-        fingerprint: token::fingerprint(&request),
-        resume_token: request.resume_token,
+        token,
+        fingerprint,
     })
 }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use prost::Message;
 use proto::payments::v1 as pb;
 use proto::payments::v1::payment_service_server::PaymentService;
-use service_host::{Call, FieldFaults, Owner, Problem, owner, validate};
+use service_host::{Call, FieldFaults, Owner, Problem, ReadBound, owner, validate};
 use task_runtime::View;
 use tonic::{Request, Response, Status};
 
@@ -52,6 +52,7 @@ impl PaymentService for Payments {
         let request = request.into_inner();
         let mut faults = self.owner.faults();
         validate::id(&mut faults, "order_id", &request.order_id);
+        let bound = ReadBound::of(&mut faults, request.consistency.as_ref());
         faults.finish()?;
         let order_id = request.order_id.clone();
         let read = move |view: &View<'_>| {
@@ -60,7 +61,7 @@ impl PaymentService for Payments {
             let account = wire::account(&row).map_err(|error| owner::unreadable("row of an account", &error))?;
             Ok(wire::account_to_proto(&order_id, account))
         };
-        let answer = self.owner.read(request.order_id.as_bytes(), request.consistency.as_ref(), read).await?;
+        let answer = self.owner.read(request.order_id.as_bytes(), bound, read).await?;
         let served_by = Some(self.owner.served_by(&answer));
         Ok(Response::new(pb::GetPaymentResponse { served_by, ..answer.value }))
     }

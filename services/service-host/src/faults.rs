@@ -58,6 +58,15 @@ impl FieldFaults {
         }
     }
 
+    /// Notes the faults that a check has found. What it made of the field, otherwise.
+    pub fn of<T>(&mut self, checked: Result<T, Problem>) -> Option<T> {
+        checked
+            .map_err(|problem| {
+                problem.violations.into_iter().for_each(|fault| self.add(fault.field, fault.description))
+            })
+            .ok()
+    }
+
     /// Whether nothing is wrong so far.
     pub fn is_empty(&self) -> bool {
         self.found.is_empty()

@@ -44,7 +44,7 @@ pub use dial::{AddressError, Dialer, PeerChannel, SecretError};
 pub use error::{Chain, Code, Problem, Violation};
 pub use faults::{FieldFaults, FieldLimits};
 pub use live::{Renew, renew_all};
-pub use owner::{Addresses, Answer, Call, Deadline, Listed, Look, Owner, Page};
+pub use owner::{Addresses, Answer, Call, Deadline, Listed, Look, Owner, Page, ReadBound};
 pub use server::{BindError, Drained, PeerAddress, Server};
 pub use sweep::Sweep;
 pub use telemetry::Telemetry;

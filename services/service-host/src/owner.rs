@@ -3,6 +3,7 @@
 //! Handlers convert, call this, and convert again. Whatever goes wrong between them and the task becomes a [`Problem`] here,
 //! so that it has the same code and reason everywhere.
 
+mod bound;
 mod deadline;
 mod outage;
 mod page;
@@ -14,14 +15,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message;
-use proto::mesh::v1::read_consistency::Bound;
-use proto::mesh::v1::{ReadConsistency, Role, ServedBy};
+use proto::mesh::v1::{Role, ServedBy};
 use task_runtime::{
     Access, Availability, CallError, Command, Consistency, Handle, Position, StoreId, TRACE_HEADER, Tasks, View,
 };
 use tonic::metadata::MetadataMap;
 use tracing::Span;
 
+pub use bound::ReadBound;
 pub use deadline::Deadline;
 pub use page::{Listed, Page};
 pub(crate) use refusals::damaged;
@@ -223,30 +224,20 @@ impl Owner {
     /// Reads from the task that owns `key`, as fresh as the client asks for; strong when it does not say.
     ///
     /// # Errors
-    /// What `read` finds, a malformed bound, or why there is no answer.
-    pub async fn read<R, F>(
-        &self,
-        key: &[u8],
-        consistency: Option<&ReadConsistency>,
-        read: F,
-    ) -> Result<Answer<R>, Problem>
+    /// What `read` finds, or why there is no answer.
+    pub async fn read<R, F>(&self, key: &[u8], bound: ReadBound, read: F) -> Result<Answer<R>, Problem>
     where
         R: Send + 'static,
         F: FnOnce(&View<'_>) -> Result<R, Problem> + Send + 'static,
     {
-        self.read_partition(self.partition_of(key), consistency, read).await
+        self.read_partition(self.partition_of(key), bound, read).await
     }
 
     /// Reads a page of the partition that `page` names. Returns its items and the token of the next page.
     ///
     /// # Errors
     /// As [`Owner::read`].
-    pub async fn list<T, F>(
-        &self,
-        page: Page,
-        consistency: Option<&ReadConsistency>,
-        read: F,
-    ) -> Result<Answer<(Vec<T>, String)>, Problem>
+    pub async fn list<T, F>(&self, page: Page, bound: ReadBound, read: F) -> Result<Answer<(Vec<T>, String)>, Problem>
     where
         T: Send + 'static,
         F: FnOnce(&View<'_>, &Page) -> Result<Listed<T>, Problem> + Send + 'static,
@@ -256,7 +247,7 @@ impl Owner {
             let Listed { items, next } = read(view, &page)?;
             Ok((items, page.next_token(next)))
         };
-        self.read_partition(partition, consistency, read).await
+        self.read_partition(partition, bound, read).await
     }
 
     /// Waits until `look` finds something: it looks now, and again after every commit that changes `key` of `store`.
@@ -334,14 +325,14 @@ impl Owner {
     pub(crate) async fn read_partition<R, F>(
         &self,
         partition: u32,
-        consistency: Option<&ReadConsistency>,
+        bound: ReadBound,
         read: F,
     ) -> Result<Answer<R>, Problem>
     where
         R: Send + 'static,
         F: FnOnce(&View<'_>) -> Result<R, Problem> + Send + 'static,
     {
-        let consistency = self.consistency(partition, consistency)?;
+        let consistency = bound.of_partition(self.tasks.service(), partition);
         let handle: &Handle = self.tasks.for_partition(partition)?;
         let read = move |view: &View<'_>| {
             let standby_lag_ms = (view.role() == task_runtime::Role::Standby).then(|| view.lag_ms());
@@ -352,29 +343,6 @@ impl Owner {
         let answered = answered.await.map_err(|outage| refusals::log_away(&outage))?;
         let ((value, standby_lag_ms), position) = answered.map_err(|error| self.unanswered(error, partition))?;
         Ok(Answer { value: value?, partition, position, standby_lag_ms })
-    }
-
-    /// The bound that the task must meet.
-    fn consistency(&self, partition: u32, wanted: Option<&ReadConsistency>) -> Result<Consistency, Problem> {
-        match wanted.and_then(|wanted| wanted.bound.as_ref()) {
-            None | Some(Bound::Strong(_)) => Ok(Consistency::Strong),
-            Some(Bound::Eventual(_)) => Ok(Consistency::Eventual),
-            Some(Bound::MaxStaleness(bound)) => match (u64::try_from(bound.seconds), u32::try_from(bound.nanos)) {
-                (Ok(seconds), Ok(nanos)) => {
-                    let most = Duration::from_secs(seconds).saturating_add(Duration::from_nanos(nanos.into()));
-                    Ok(Consistency::MaxStaleness(most))
-                }
-                _ => Err(Problem::invalid_field("consistency.max_staleness", "must not be negative")),
-            },
-            Some(Bound::AtLeast(token)) => {
-                let token = ConsistencyToken::decode("consistency.at_least", token)?;
-                if token.role != self.tasks.service() || token.partition != partition {
-                    // The token says nothing about this partition; a strong read sees every write there is.
-                    return Ok(Consistency::Strong);
-                }
-                Ok(Consistency::AtLeast(Position { incarnation: token.incarnation, offset: token.offset }))
-            }
-        }
     }
 
     /// Why a read was not answered. A stopped task took nothing with it, so that trying again is always right.

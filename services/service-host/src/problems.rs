@@ -27,6 +27,12 @@ impl Problem {
         Self::invalid_fields(vec![Violation { field: field.into(), description: description.into() }])
     }
 
+    /// The faults of both as one INVALID_FIELD, these behind the others.
+    #[must_use]
+    pub fn behind(self, others: Self) -> Self {
+        Self::invalid_fields(others.violations.into_iter().chain(self.violations).collect())
+    }
+
     /// The body is not the message that the method takes: INVALID_FIELD without a path.
     pub fn malformed_request(message: impl Into<String>) -> Self {
         Self::new(Code::InvalidArgument, "INVALID_FIELD", message)

@@ -102,9 +102,9 @@ pub struct Plan {
     pub rows: Rows,
     /// Whether a snapshot is wanted.
     pub snapshot: bool,
-    /// Where to go on; empty to begin now.
-    pub resume_token: String,
-    /// Of the request's other fields, which the token is bound to.
+    /// Where to go on; none to begin now.
+    pub token: Option<ResumeToken>,
+    /// Of the request's other fields, which tokens are bound to.
     pub fingerprint: u64,
 }
 
@@ -142,12 +142,11 @@ impl Watches {
     /// Begins a watch of a partition that this process owns.
     ///
     /// # Errors
-    /// OVERLOADED beyond the limit, INVALID_FIELD for a token that is not one, TOKEN_EXPIRED for one that is too old, what
-    /// the row of a single key says when it is not there, and why the owner does not answer.
+    /// OVERLOADED beyond the limit, TOKEN_EXPIRED for a token that is too old, what the row of a single key says when it is not
+    /// there, and why the owner does not answer.
     pub async fn open(&self, owner: &Owner, feed: &Feed, plan: Plan) -> Result<Messages, Problem> {
         let permit = self.permits.clone().try_acquire_owned().map_err(|_| Problem::overloaded("the watches"))?;
-        let Plan { partition, interest, rows, snapshot, resume_token, fingerprint } = plan;
-        let token = ResumeToken::decode(&resume_token, partition, fingerprint)?;
+        let Plan { partition, interest, rows, snapshot, token, fingerprint } = plan;
         // Before the read: whatever stands before this offset is in the state that is read.
         let end = feed.end(partition).await.map_err(|error| ended(owner, partition, &error))?;
         let budget = snapshot::Budget { bytes: self.config.batch_bytes, snapshot: token.is_none() && snapshot };

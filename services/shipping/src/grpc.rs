@@ -4,7 +4,7 @@ use bytes::Bytes;
 use proto::shipping::v1 as pb;
 use proto::shipping::v1::shipping_service_server::ShippingService;
 use service_host::watch::{Messages, Typed};
-use service_host::{Owner, Page, Problem, Watches, owner, validate};
+use service_host::{Owner, Page, Problem, ReadBound, Watches, owner, validate};
 use task_runtime::{Feed, View};
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
@@ -50,12 +50,13 @@ impl ShippingService for Shipping {
         let request = request.into_inner();
         let mut faults = self.owner.faults();
         validate::id(&mut faults, "order_id", &request.order_id);
+        let bound = ReadBound::of(&mut faults, request.consistency.as_ref());
         faults.finish()?;
         let order_id = request.order_id.clone();
         let read = move |view: &View<'_>| {
             shipment(view, order_id.as_bytes())?.ok_or_else(|| Problem::not_found("shipment", &order_id))
         };
-        let answer = self.owner.read(request.order_id.as_bytes(), request.consistency.as_ref(), read).await?;
+        let answer = self.owner.read(request.order_id.as_bytes(), bound, read).await?;
         let served_by = Some(self.owner.served_by(&answer));
         Ok(Response::new(pb::GetShipmentResponse { shipment: Some(answer.value), served_by }))
     }
@@ -70,13 +71,14 @@ impl ShippingService for Shipping {
             faults.add("state", "is no state of a shipment");
             None
         });
+        let bound = ReadBound::of(&mut faults, request.consistency.as_ref());
         let page = Page::of(&metadata, &request, request.page_size, &request.page_token, faults)?;
         let rows_max = self.config.list_rows_max;
         let read = move |view: &View<'_>, page: &Page| match state {
             Some(State::Waiting) => page.fill(view, WAITING, b"", rows_max, |key, _| shipment(view, key)),
             state => page.fill(view, SHIPMENTS, b"", rows_max, |key, row| listed(key, &row, state)),
         };
-        let answer = self.owner.list(page, request.consistency.as_ref(), read).await?;
+        let answer = self.owner.list(page, bound, read).await?;
         let served_by = vec![self.owner.served_by(&answer)];
         let (shipments, next_page_token) = answer.value;
         let unreachable = Vec::new();

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use prost::Message;
 use proto::shipping::v1 as pb;
+use service_host::token::{self, ResumeToken};
 use service_host::watch::{Plan, Row, Rows};
-use service_host::{FieldFaults, Problem, token};
+use service_host::{FieldFaults, Problem};
 use task_runtime::{Content, Interest, Place, Record};
 use tonic::metadata::MetadataMap;
 
@@ -34,6 +35,9 @@ pub(crate) fn plan(
         faults.add("state", "is no state of a shipment");
         None
     });
+    let partition = Plan::partition_asked(metadata)?;
+    let fingerprint = token::fingerprint(&request);
+    let token = faults.of(ResumeToken::decode(&request.resume_token, partition, fingerprint)).flatten();
     faults.finish()?;
     let encoded = |found: Option<pb::Shipment>| found.map(|shipment| shipment.encode_to_vec().into());
     let (store, row): (_, Row) = match state {
@@ -41,11 +45,11 @@ pub(crate) fn plan(
         state => (SHIPMENTS, Arc::new(move |_, key, row| Ok(encoded(listed(key, &row, state)?)))),
     };
     Ok(Plan {
-        partition: Plan::partition_asked(metadata)?,
+        partition,
         interest: Interest { class: state.map(wire::class), ..Interest::default() },
         rows: Rows::Range { store, prefix: Vec::new(), row, event_key: |key| key },
         snapshot: request.snapshot,
-        fingerprint: token::fingerprint(&request),
-        resume_token: request.resume_token,
+        token,
+        fingerprint,
     })
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use proto::validation::v1 as api;
 use proto::validation::v1::validation_service_server::ValidationService;
-use service_host::{Owner, Page, Problem, owner, validate};
+use service_host::{Owner, Page, Problem, ReadBound, owner, validate};
 use task_runtime::View;
 use tonic::{Request, Response, Status};
 
@@ -35,6 +35,7 @@ impl ValidationService for Validations {
         let api::GetValidationRequest { order_id, consistency } = request.into_inner();
         let mut faults = self.owner.faults();
         validate::id(&mut faults, "order_id", &order_id);
+        let bound = ReadBound::of(&mut faults, consistency.as_ref());
         faults.finish()?;
         let key = order_id.clone();
         let read = move |view: &View<'_>| {
@@ -42,7 +43,7 @@ impl ValidationService for Validations {
             let row = row.ok_or_else(|| Problem::not_found("validation", &key))?;
             wire::validation(row).map_err(|error| owner::unreadable("validation row", &error))
         };
-        let answer = self.owner.read(order_id.as_bytes(), consistency.as_ref(), read).await?;
+        let answer = self.owner.read(order_id.as_bytes(), bound, read).await?;
         let validation = Some(wire::validation_message(order_id, &answer.value, &self.required));
         let served_by = Some(self.owner.served_by(&answer));
         Ok(Response::new(api::GetValidationResponse { validation, served_by }))
@@ -55,6 +56,7 @@ impl ValidationService for Validations {
         let (metadata, _, request) = request.into_parts();
         let mut faults = self.owner.faults();
         validate::optional_id(&mut faults, "customer_id", &request.customer_id);
+        let bound = ReadBound::of(&mut faults, request.consistency.as_ref());
         let page = Page::of(&metadata, &request, request.page_size, &request.page_token, faults)?;
         let of_customer =
             if request.customer_id.is_empty() { Vec::new() } else { stores::alerts_of(&request.customer_id) };
@@ -66,7 +68,7 @@ impl ValidationService for Validations {
                 alert.map(Some).map_err(|error| owner::unreadable("fraud alert row", &error))
             })
         };
-        let answer = self.owner.list(page, request.consistency.as_ref(), read).await?;
+        let answer = self.owner.list(page, bound, read).await?;
         let served_by = vec![self.owner.served_by(&answer)];
         let (fraud_alerts, next_page_token) = answer.value;
         let unreachable = Vec::new();

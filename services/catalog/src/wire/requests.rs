@@ -7,7 +7,7 @@ use bytes::Bytes;
 use prost::Message;
 use proto::catalog::v1 as pb;
 use service_host::input::{InputError, decode};
-use service_host::{Call, FieldFaults, Problem, headers, validate};
+use service_host::{Call, FieldFaults, Problem, ReadBound, headers, validate};
 use task_runtime::Command;
 use tonic::metadata::MetadataMap;
 
@@ -152,11 +152,14 @@ pub(crate) fn remove_book(faults: FieldFaults, mut request: pb::RemoveBookReques
     Ok(call(REMOVE_BOOK, &request.book_id, request_id, &request))
 }
 
-/// The key that a GetCommandOutcome speaks of.
+/// The key that a GetCommandOutcome speaks of, and how fresh its answer must be.
 ///
 /// # Errors
 /// INVALID_FIELD with every fault.
-pub(crate) fn outcome(mut faults: FieldFaults, request: &pb::GetCommandOutcomeRequest) -> Result<String, Problem> {
+pub(crate) fn outcome(
+    mut faults: FieldFaults,
+    request: &pb::GetCommandOutcomeRequest,
+) -> Result<(String, ReadBound), Problem> {
     if request.request_id.is_empty() {
         faults.add("request_id", "must not be blank");
     }
@@ -179,8 +182,9 @@ pub(crate) fn outcome(mut faults: FieldFaults, request: &pb::GetCommandOutcomeRe
             ""
         }
     };
+    let bound = ReadBound::of(&mut faults, request.consistency.as_ref());
     faults.finish()?;
-    Ok(key.to_owned())
+    Ok((key.to_owned(), bound))
 }
 
 /// A code of an author: 1-20 of `[-a-z0-9_]`.

@@ -264,10 +264,6 @@ async fn watches_have_a_limit_a_deadline_and_an_end() {
     };
     assert_eq!(late.code(), Code::DeadlineExceeded);
 
-    let garbage = WatchOrdersRequest { resume_token: "garbage".into(), ..Default::default() };
-    let refused = watch(&shop, garbage).await.unwrap_err();
-    assert_eq!((refused.code(), reason(&refused)), (Code::InvalidArgument, "INVALID_FIELD".to_owned()));
-
     let stopping = tokio::spawn(mesh.stop());
     let end = loop {
         match first.message().await {
@@ -279,6 +275,24 @@ async fn watches_have_a_limit_a_deadline_and_an_end() {
     assert_eq!((end.code(), reason(&end)), (Code::Unavailable, "SHUTTING_DOWN".to_owned()));
     assert!(service_host::Problem::from(&end).metadata.contains_key("resume_token"));
     assert_eq!(stopping.await.unwrap().connections_cut, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_that_is_malformed_is_refused_with_everything_that_is_wrong() {
+    let mesh = Mesh::start().await;
+    let shop = Shop::new(mesh.channel());
+    let fields = |refused: Status| {
+        assert_eq!((refused.code(), reason(&refused)), (Code::InvalidArgument, "INVALID_FIELD".to_owned()));
+        let violations = service_host::Problem::from(&refused).violations;
+        violations.into_iter().map(|fault| fault.field).collect::<Vec<_>>()
+    };
+    let garbage = WatchOrdersRequest { resume_token: "garbage".into(), ..Default::default() };
+    assert_eq!(fields(watch(&shop, garbage.clone()).await.unwrap_err()), ["resume_token"]);
+    let worse = WatchOrdersRequest { customer_id: "c 1".into(), state: 77, ..garbage };
+    assert_eq!(fields(watch(&shop, worse).await.unwrap_err()), ["customer_id", "state", "resume_token"]);
+    let one = WatchOrderRequest { order_id: "o-1".into(), resume_token: "garbage".into(), ..Default::default() };
+    assert_eq!(fields(shop.orders.clone().watch_order(timed(one)).await.unwrap_err()), ["resume_token"]);
+    mesh.stop().await;
 }
 
 /// What a watch may cost the process, in bytes: connection, call, joined partitions and all.

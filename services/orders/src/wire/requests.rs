@@ -4,7 +4,7 @@ use bytes::Bytes;
 use prost::Message;
 use proto::orders::v1 as api;
 use service_host::input::{InputError, decode};
-use service_host::{Call, FieldFaults, Problem, headers, validate};
+use service_host::{Call, FieldFaults, Problem, ReadBound, headers, validate};
 use tonic::metadata::MetadataMap;
 
 use super::{content, money_message, state, timestamp};
@@ -115,15 +115,19 @@ pub(crate) fn version_of_etag(etag: &str) -> u64 {
     etag.parse().ok().filter(|version: &u64| version.to_string() == etag).unwrap_or(0)
 }
 
-/// Checks a GetOrder. Returns what it waits for, if it waits.
+/// Checks a GetOrder. Returns what it waits for, if it waits, and how fresh the answer must be.
 ///
 /// # Errors
 /// INVALID_FIELD with every fault.
-pub(crate) fn get(mut faults: FieldFaults, request: &api::GetOrderRequest) -> Result<Option<Milestone>, Problem> {
+pub(crate) fn get(
+    mut faults: FieldFaults,
+    request: &api::GetOrderRequest,
+) -> Result<(Option<Milestone>, ReadBound), Problem> {
     validate::id(&mut faults, "order_id", &request.order_id);
     let milestone = milestone(&mut faults, request.wait_for);
+    let bound = ReadBound::of(&mut faults, request.consistency.as_ref());
     faults.finish()?;
-    Ok(milestone)
+    Ok((milestone, bound))
 }
 
 /// Checks the filters of a list or a watch. Returns the state that is wanted, if one is.

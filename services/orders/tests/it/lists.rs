@@ -1,5 +1,7 @@
 //! Lists of one partition, as the gateway asks for them.
 
+use proto::mesh::v1::ReadConsistency;
+use proto::mesh::v1::read_consistency::Bound;
 use proto::orders::v1::{self as api, OrderState, WaitFor};
 use service_host::headers;
 use tonic::Request;
@@ -84,6 +86,16 @@ async fn a_malformed_list_is_refused_with_everything_that_is_wrong() {
         "customer_id must consist of letters, digits, '_', '.' and '-'",
         "state is not a state of an order",
         "page_size must not be negative",
+    ];
+    assert_eq!(fields(&status), wanted);
+    let consistency = Some(ReadConsistency { bound: Some(Bound::AtLeast("garbage".into())) });
+    let token = "garbage".to_owned();
+    let bad = api::ListOrdersRequest { consistency, page_token: token, page_size: -1, ..Default::default() };
+    let status = client.list_orders(list(0, bad)).await.unwrap_err();
+    let wanted = [
+        "consistency.at_least is not a consistency token of this mesh",
+        "page_size must not be negative",
+        "page_token is not a page token of this mesh",
     ];
     assert_eq!(fields(&status), wanted);
     let status = client.list_orders(api::ListOrdersRequest::default()).await.unwrap_err();

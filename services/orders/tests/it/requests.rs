@@ -61,6 +61,13 @@ async fn tokens_are_held_against_the_partition_that_they_speak_of() {
     let negative = Bound::MaxStaleness(prost_types::Duration { seconds: -1, nanos: 0 });
     let negative = client.get_order(get("o-1", negative)).await.unwrap_err();
     assert_eq!(fields(&negative), ["consistency.max_staleness must not be negative"]);
+    let bad = api::GetOrderRequest { wait_for: 77, ..get("o 1", Bound::AtLeast("garbage".into())) };
+    let wanted = [
+        "order_id must consist of letters, digits, '_', '.' and '-'",
+        "wait_for is not a state to wait for",
+        "consistency.at_least is not a consistency token of this mesh",
+    ];
+    assert_eq!(fields(&client.get_order(bad).await.unwrap_err()), wanted);
     running.stop().await;
 }
 

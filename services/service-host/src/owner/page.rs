@@ -47,19 +47,19 @@ impl Page {
         mut faults: FieldFaults,
     ) -> Result<Self, Problem> {
         let size = validate::page_size(&mut faults, page_size);
-        faults.finish()?;
+        let fingerprint = token::fingerprint(request);
+        let token = faults.of(PageToken::decode(page_token, fingerprint)).flatten();
         let partition = metadata.get(headers::PARTITION).and_then(|value| value.to_str().ok()?.parse().ok());
+        if let (Some(token), Some(partition)) = (&token, partition)
+            && token.partition != partition
+        {
+            faults.add("page_token", "belongs to another partition");
+        }
+        faults.finish()?;
         let Some(partition) = partition else {
             return Err(Problem::malformed_request("an owner lists one partition: ask the gateway for all of them"));
         };
-        let fingerprint = token::fingerprint(request);
-        let after = match PageToken::decode(page_token, fingerprint)? {
-            Some(token) if token.partition != partition => {
-                return Err(Problem::invalid_field("page_token", "belongs to another partition"));
-            }
-            Some(token) => (!token.cursor.is_empty()).then_some(token.cursor),
-            None => None,
-        };
+        let after = token.map(|token| token.cursor).filter(|cursor| !cursor.is_empty());
         Ok(Self { partition, size, after, fingerprint })
     }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use task_runtime::{Feed, StoreId, View};
 
 use crate::owner::{self, Answer};
-use crate::{Owner, Problem};
+use crate::{Owner, Problem, ReadBound};
 
 /// Rows that are fetched at once.
 const CHUNK_ROWS: usize = 64;
@@ -102,7 +102,7 @@ pub(super) async fn read(
         piece.sent = view.sent(topic.as_str(), partition).map_err(|error| owner::damaged(rows.store(), &error))?;
         Ok(piece)
     };
-    owner.read_partition(partition, None, read).await
+    owner.read_partition(partition, ReadBound::default(), read).await
 }
 
 fn piece(view: &View<'_>, rows: &Rows, mut after: Option<Vec<u8>>, budget: Budget) -> Result<Piece, Problem> {
