@@ -31,8 +31,8 @@ struct Wish {
     start: Cursor,
 }
 
-/// Where to go on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Where to go on; by default the beginning of the first partition.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Cursor {
     partition: u32,
     /// The partition's own token; empty at its beginning.
@@ -137,17 +137,16 @@ fn wish(request: &[u8], shape: &ListShape, partitions: u32) -> Result<Wish, Prob
     let require_complete = last_varint(request, shape.require_complete).map_err(malformed)? != 0;
     let page_token = find(request, &[shape.page_token]).map_err(malformed)?.unwrap_or_default();
     let fingerprint = token::fingerprint_bytes(request)?;
-    let start = faults.of(start(page_token, fingerprint, partitions));
+    let start = faults.note(start(page_token, fingerprint, partitions));
     faults.finish()?;
-    let start = start.unwrap_or(Cursor { partition: 0, token: Vec::new() });
-    Ok(Wish { page_size, require_complete, fingerprint, start })
+    Ok(Wish { page_size, require_complete, fingerprint, start: start.unwrap_or_default() })
 }
 
 fn start(page_token: &[u8], fingerprint: u64, partitions: u32) -> Result<Cursor, Problem> {
     let refuse = || Problem::invalid_field("page_token", "is not a page token of this mesh");
     let page_token = std::str::from_utf8(page_token).map_err(|_| refuse())?;
     match PageToken::decode(page_token, fingerprint)? {
-        None => Ok(Cursor { partition: 0, token: Vec::new() }),
+        None => Ok(Cursor::default()),
         Some(token) if token.partition < partitions => Ok(Cursor { partition: token.partition, token: token.cursor }),
         Some(_) => Err(refuse()),
     }
@@ -162,7 +161,7 @@ async fn with_other_faults(
     request: &[u8],
     bytes_max: usize,
 ) -> Problem {
-    let first = Cursor { partition: 0, token: Vec::new() };
+    let first = Cursor::default();
     match ask(forward, call, shape, request, &first, 1, bytes_max).await {
         Err(others) if others.code == Code::InvalidArgument => paging.behind(others),
         _ => paging,

@@ -34,7 +34,7 @@ pub(crate) fn of_one(
 ) -> Result<Plan, Problem> {
     validate::id(&mut faults, "order_id", &request.order_id);
     let fingerprint = token::fingerprint(&request);
-    let token = faults.of(ResumeToken::decode(&request.resume_token, partition, fingerprint)).flatten();
+    let token = faults.note(ResumeToken::decode(&request.resume_token, partition, fingerprint)).flatten();
     faults.finish()?;
     let key = Bytes::copy_from_slice(request.order_id.as_bytes());
     let missing = Problem::not_found("order", &request.order_id);
@@ -61,7 +61,7 @@ pub(crate) fn of_many(
     let partition = Plan::partition_asked(metadata)?;
     let state = requests::filter(&mut faults, request.state, &request.customer_id);
     let fingerprint = token::fingerprint(&request);
-    let token = faults.of(ResumeToken::decode(&request.resume_token, partition, fingerprint)).flatten();
+    let token = faults.note(ResumeToken::decode(&request.resume_token, partition, fingerprint)).flatten();
     faults.finish()?;
     let of_customer = !request.customer_id.is_empty();
     let customer_id = of_customer.then(|| Bytes::copy_from_slice(request.customer_id.as_bytes()));

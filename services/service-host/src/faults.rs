@@ -59,12 +59,14 @@ impl FieldFaults {
     }
 
     /// Notes the faults that a check has found. What it made of the field, otherwise.
-    pub fn of<T>(&mut self, checked: Result<T, Problem>) -> Option<T> {
-        checked
-            .map_err(|problem| {
-                problem.violations.into_iter().for_each(|fault| self.add(fault.field, fault.description))
-            })
-            .ok()
+    pub fn note<T>(&mut self, checked: Result<T, Problem>) -> Option<T> {
+        match checked {
+            Ok(found) => Some(found),
+            Err(problem) => {
+                problem.violations.into_iter().for_each(|fault| self.add(fault.field, fault.description));
+                None
+            }
+        }
     }
 
     /// Whether nothing is wrong so far.

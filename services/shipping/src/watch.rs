@@ -37,7 +37,7 @@ pub(crate) fn plan(
     });
     let partition = Plan::partition_asked(metadata)?;
     let fingerprint = token::fingerprint(&request);
-    let token = faults.of(ResumeToken::decode(&request.resume_token, partition, fingerprint)).flatten();
+    let token = faults.note(ResumeToken::decode(&request.resume_token, partition, fingerprint)).flatten();
     faults.finish()?;
     let encoded = |found: Option<pb::Shipment>| found.map(|shipment| shipment.encode_to_vec().into());
     let (store, row): (_, Row) = match state {

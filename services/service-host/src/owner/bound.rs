@@ -27,9 +27,9 @@ impl ReadBound {
         let wanted = match wanted.and_then(|wanted| wanted.bound.as_ref()) {
             None | Some(Bound::Strong(_)) => Some(Wanted::Strong),
             Some(Bound::Eventual(_)) => Some(Wanted::Eventual),
-            Some(Bound::MaxStaleness(bound)) => faults.of(staleness(bound)).map(Wanted::MaxStaleness),
+            Some(Bound::MaxStaleness(bound)) => faults.note(staleness(bound)).map(Wanted::MaxStaleness),
             Some(Bound::AtLeast(token)) => {
-                faults.of(ConsistencyToken::decode("consistency.at_least", token)).map(Wanted::AtLeast)
+                faults.note(ConsistencyToken::decode("consistency.at_least", token)).map(Wanted::AtLeast)
             }
         };
         Self(wanted.unwrap_or_default())

@@ -48,7 +48,7 @@ impl Page {
     ) -> Result<Self, Problem> {
         let size = validate::page_size(&mut faults, page_size);
         let fingerprint = token::fingerprint(request);
-        let token = faults.of(PageToken::decode(page_token, fingerprint)).flatten();
+        let token = faults.note(PageToken::decode(page_token, fingerprint)).flatten();
         let partition = metadata.get(headers::PARTITION).and_then(|value| value.to_str().ok()?.parse().ok());
         if let (Some(token), Some(partition)) = (&token, partition)
             && token.partition != partition
