@@ -80,19 +80,18 @@ async fn a_page_token_belongs_to_its_request_and_partition() {
 #[tokio::test]
 async fn a_malformed_list_is_refused_with_everything_that_is_wrong() {
     let (running, mut client) = start(2).await;
-    let bad = api::ListOrdersRequest { state: 77, customer_id: "c 1".into(), page_size: -1, ..Default::default() };
+    let bad = api::ListOrdersRequest {
+        state: 77,
+        customer_id: "c 1".into(),
+        consistency: Some(ReadConsistency { bound: Some(Bound::AtLeast("garbage".into())) }),
+        page_size: -1,
+        page_token: "garbage".into(),
+        ..Default::default()
+    };
     let status = client.list_orders(list(0, bad)).await.unwrap_err();
     let wanted = [
         "customer_id must consist of letters, digits, '_', '.' and '-'",
         "state is not a state of an order",
-        "page_size must not be negative",
-    ];
-    assert_eq!(fields(&status), wanted);
-    let consistency = Some(ReadConsistency { bound: Some(Bound::AtLeast("garbage".into())) });
-    let token = "garbage".to_owned();
-    let bad = api::ListOrdersRequest { consistency, page_token: token, page_size: -1, ..Default::default() };
-    let status = client.list_orders(list(0, bad)).await.unwrap_err();
-    let wanted = [
         "consistency.at_least is not a consistency token of this mesh",
         "page_size must not be negative",
         "page_token is not a page token of this mesh",

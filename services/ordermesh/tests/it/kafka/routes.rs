@@ -97,7 +97,7 @@ async fn the_tools_of_kafka_show_who_owns_what_and_how_far_it_is() {
     shop.judged(named(&id, order(&unique("c"), &[(&product, 1)]))).await;
     let group = cluster.group();
     eventually("an offset of each changelog", async || {
-        // A task may still be on its way to where it is to stay.
+        // Owners tell the group their offsets once in a second.
         let seen = cluster.seen_by("a").await?;
         let said = cluster.broker().tool("consumer-groups", &["--describe", "--group", group]).await;
         let rows = described(&said);
