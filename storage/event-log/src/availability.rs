@@ -128,6 +128,11 @@ impl Availability {
         let mut troubles = self.0.troubles.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || Trouble { since, met: since, reason: reason.to_string(), outcome_unknown: unknown };
         let trouble = troubles.entry((access, partition.clone())).or_insert_with(new);
+        // An old one is forgotten even if nobody has looked meanwhile. Between the two lies the time in which nobody called: a call
+        // that hangs has met the trouble all along.
+        if since.saturating_duration_since(trouble.met) >= FORGET {
+            *trouble = new();
+        }
         (trouble.met, trouble.outcome_unknown) = (Instant::now(), unknown);
         if !self.0.troubled.swap(true, Ordering::AcqRel) {
             self.0.met.notify_waiters();

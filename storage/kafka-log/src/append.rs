@@ -3,12 +3,17 @@
 //!
 //! What always holds: a request is sent once. Only after an answer that says that nothing was appended is it sent again,
 //! within the time of one call. Whatever else goes wrong ends the connection, and is told as what it is.
+//!
+//! The time of a call begins when it is made. What has waited for so long before a request took it, or between two of them, was
+//! not appended and never will be. What is in a request waits for its answer, at most until the time of the last append in it
+//! is over.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use event_log::{Error, Offset, Record, TopicPartition};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
 
 use crate::wire::cluster::Cluster;
 use crate::wire::offsets::Search;
@@ -56,11 +61,13 @@ impl Appends {
                 return Err(Error::Failed(format!("a header's name is not text: {error}")));
             }
         }
+        let deadline = Instant::now() + self.producer.config().operation_timeout;
         let queue = self.queue(partition).await?;
         let (reply, outcome) = oneshot::channel();
-        let waiting = Waiting { records, size, reply };
+        let waiting = Waiting { records, size, deadline, reply };
         let ended = || Error::Unavailable("the log is closed".to_owned());
-        queue.send(waiting).await.map_err(|_| ended())?;
+        let late = |_| Error::Unavailable(format!("{partition}: too much waits in front of it"));
+        timeout_at(deadline, queue.send(waiting)).await.map_err(late)?.map_err(|_| ended())?;
         // The job answers everything that it has taken, unless its runtime is gone.
         outcome.await.unwrap_or_else(|_| Err(Error::UnknownOutcome("the log was closed meanwhile".to_owned())))
     }

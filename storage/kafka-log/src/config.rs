@@ -31,7 +31,8 @@ pub struct Config {
     /// Longest time that one request may take.
     #[serde(with = "humantime_serde")]
     pub request_timeout: Duration,
-    /// Longest time that one call of the port may take, with all that it tries again. A waiting fetch adds its wait.
+    /// Longest time that one call of the port may take, with its wait behind others and all that it tries again. A waiting
+    /// fetch adds its wait, and an append that shares a request with later ones waits for its answer as long as they do.
     #[serde(with = "humantime_serde")]
     pub operation_timeout: Duration,
     /// Longest wait that one fetch asks of a broker. Records end it at once; it only bounds how late a broker that hangs

@@ -42,14 +42,35 @@ pub(crate) fn damaged(task: &str, detail: String) -> Error {
 }
 
 /// Whether an I/O error speaks of the content of the files, which rebuilding cures, and not of the file system. What does not
-/// come from the system comes from a reader that did not understand what it read.
+/// come from the system comes from a reader that did not understand what it read. After EIO nobody knows what is on the disk:
+/// pages that an fsync could not write may be dropped, and the next one says that all is well.
 fn tells_damage(error: &io::Error) -> bool {
     use ErrorKind::{AlreadyExists, DirectoryNotEmpty, InvalidInput, IsADirectory, NotADirectory, NotFound};
     let kinds = [AlreadyExists, DirectoryNotEmpty, InvalidInput, IsADirectory, NotADirectory, NotFound];
-    error.raw_os_error().is_none() || kinds.contains(&error.kind())
+    let is_broken = error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error());
+    error.raw_os_error().is_none() || is_broken || kinds.contains(&error.kind())
 }
 
 fn panic_text(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("panic without a message")
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn a_disk_that_fails_leaves_nothing_to_trust_and_one_that_refuses_harms_nothing() {
+        let failed = |errno: Errno| {
+            let failure = || Err::<(), _>(fjall::Error::Io(io::Error::from(errno)));
+            call("orders/0", Path::new("/x"), "write", failure).unwrap_err().is_damage()
+        };
+        assert!(failed(Errno::IO) && failed(Errno::NOENT));
+        assert!(!failed(Errno::NOSPC) && !failed(Errno::ACCESS) && !failed(Errno::MFILE) && !failed(Errno::DQUOT));
+        let unread = || Err::<(), _>(fjall::Error::Io(io::Error::new(ErrorKind::InvalidData, "what is this?")));
+        assert!(call("orders/0", Path::new("/x"), "read", unread).unwrap_err().is_damage());
+    }
 }

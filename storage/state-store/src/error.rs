@@ -20,7 +20,7 @@ pub enum Error {
         /// What was found.
         detail: String,
     },
-    /// The file system refused (no space, no permission, a broken disk). Nothing of the call happened; the same call may
+    /// The file system refused (no space, no permission, no more open files). Nothing of the call happened; the same call may
     /// succeed once the cause is gone.
     #[error("cannot {doing} {}", path.display())]
     Io {

@@ -168,6 +168,29 @@ async fn an_error_for_good_is_an_answer_and_what_nobody_meets_again_is_forgotten
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_failure_long_after_a_trouble_that_nobody_met_again_begins_a_trouble_of_its_own() {
+    let (moody, log) = watched().await;
+    let refused = async || {
+        moody.does.lock().unwrap().push_back(Does::Refuses);
+        append(&log, 0).await.unwrap_err();
+    };
+    refused().await;
+    tokio::time::advance(FORGET).await;
+    let begin = Instant::now();
+    refused().await;
+    assert_eq!(log.availability().outage_of(&partition(0), Access::Append, LEAST), None);
+    assert_eq!(log.availability().outage(Duration::ZERO).unwrap().since, begin);
+    // Whoever tries again in time meets the same trouble, however long his call takes.
+    tokio::time::advance(FORGET - Duration::from_millis(1)).await;
+    moody.does.lock().unwrap().push_back(Does::TakesItsTime(FORGET * 2));
+    let (appended, ()) = tokio::join!(append(&log, 0), async {
+        tokio::time::sleep(FORGET).await;
+        assert_eq!(log.availability().outage_of(&partition(0), Access::Append, LEAST).unwrap().since, begin);
+    });
+    appended.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_partition_that_takes_nothing_can_be_read_and_one_that_cannot_be_read_takes_nothing() {
     let (moody, log) = watched().await;
     let is_out = |number, access| log.availability().outage_of(&partition(number), access, LEAST).is_some();

@@ -19,12 +19,17 @@ const TOGETHER_BYTES_MAX: usize = 512 * 1024;
 /// First and longest pause before another try.
 const PAUSE: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_millis(500);
+/// No try begins in the last part of an append's time, which is one in so many: an answer that comes too late makes an unknown
+/// outcome of what would have been none, and costs the connection.
+const LAST_PART: u32 = 10;
 
 /// An append that waits, and who waits for it.
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) records: Vec<Record>,
     pub(super) size: usize,
+    /// When its call should end.
+    pub(super) deadline: Instant,
     pub(super) reply: oneshot::Sender<Result<Offset, Error>>,
 }
 
@@ -47,13 +52,13 @@ impl Job {
 
     /// Ends when the log is dropped and everything that was taken has its answer.
     pub(super) async fn run(mut self) {
-        while let Some(appends) = self.gather().await {
-            let result = self.send(&load(&appends)).await;
+        while let Some(mut appends) = self.gather().await {
+            let result = self.send(&mut appends).await;
             if appends.len() > 1 && matches!(result, Err(Error::TooLarge { .. })) {
                 // Together they are too large for this broker; each for itself may not be.
                 for waiting in appends {
-                    let alone = vec![waiting];
-                    let result = self.send(&load(&alone)).await;
+                    let mut alone = vec![waiting];
+                    let result = self.send(&mut alone).await;
                     answer(alone, result);
                 }
             } else {
@@ -82,13 +87,18 @@ impl Job {
         Some(appends)
     }
 
-    /// Sends one request until it is answered, refused, or of unknown outcome.
-    async fn send(&mut self, load: &Load) -> Result<Offset, Error> {
-        let deadline = Instant::now() + self.producer.config().operation_timeout;
-        let mut pause = PAUSE;
+    /// Sends one request until it is answered, refused, or of unknown outcome. Leaves those whom that concerns: others have
+    /// been told before that their time is over.
+    async fn send(&mut self, appends: &mut Vec<Waiting>) -> Result<Offset, Error> {
+        let (mut pause, mut why) = (PAUSE, "too much waits in front of it".to_owned());
         loop {
             let begun = Instant::now();
-            let why = match self.try_once(load, deadline).await {
+            self.end(appends, begun + self.producer.config().operation_timeout / LAST_PART, &why);
+            // The last one's time counts: cut short for the first one, the request would be of unknown outcome for all.
+            let Some(deadline) = appends.iter().map(|waiting| waiting.deadline).max() else {
+                return Err(self.unavailable(&why));
+            };
+            why = match self.try_once(&load(appends), deadline).await {
                 Ok(base) => return Ok(base),
                 Err(Outcome::Told(error)) => {
                     if matches!(error, Error::UnknownOutcome(_)) {
@@ -99,14 +109,25 @@ impl Job {
                 Err(Outcome::NotAppended(why)) => why,
                 Err(Outcome::UnknownThere) => "the broker does not know it".to_owned(),
             };
-            if deadline.saturating_duration_since(Instant::now()) <= pause {
-                return Err(Error::Unavailable(format!("{}: {why}", self.partition)));
+            self.end(appends, Instant::now() + pause, &why);
+            if appends.is_empty() {
+                return Err(self.unavailable(&why));
             }
             tracing::debug!(partition = %self.partition, why, "an append is tried again");
             sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
-            self.producer.look_again(begun).await;
+            self.producer.look_again(begun, deadline).await;
         }
+    }
+
+    /// Answers those whose time is over by then. Only while no request has them: nothing of theirs was appended.
+    fn end(&self, appends: &mut Vec<Waiting>, by: Instant, why: &str) {
+        let late = appends.extract_if(.., |waiting| waiting.deadline <= by).collect();
+        answer(late, Err(self.unavailable(why)));
+    }
+
+    fn unavailable(&self, why: &str) -> Error {
+        Error::Unavailable(format!("{}: {why}", self.partition))
     }
 
     async fn try_once(&mut self, load: &Load, deadline: Instant) -> Result<Offset, Outcome> {

@@ -60,7 +60,8 @@ impl Producer {
 
     /// A connection to the leader of a partition.
     pub(super) async fn open(&self, partition: &TopicPartition, deadline: Instant) -> Result<PartitionClient, Outcome> {
-        let client = self.client(Instant::now()).await.map_err(Outcome::NotAppended)?;
+        let client = timeout_at(deadline, self.client(Instant::now())).await;
+        let client = client.unwrap_or_else(|_| Err("no client in time".to_owned())).map_err(Outcome::NotAppended)?;
         let index = i32::try_from(partition.partition);
         let index = index.map_err(|_| Outcome::Told(Error::UnknownTopic(partition.to_string())))?;
         let left = deadline.saturating_duration_since(Instant::now()).min(self.config().connect_timeout);
@@ -98,17 +99,18 @@ impl Producer {
     }
 
     /// Asks again who leads what, and makes the client do so, unless somebody has since `since`. A client whose own connection
-    /// hangs or is broken is given up.
-    pub(super) async fn look_again(&self, since: Instant) {
+    /// hangs or is broken is given up, and so is one that has no time left to answer.
+    pub(super) async fn look_again(&self, since: Instant, deadline: Instant) {
+        let limit = || deadline.min(Instant::now() + self.config().connect_timeout);
         // Refused or late, what is known stays, and the next try tells.
-        let _ = timeout(self.config().connect_timeout, self.cluster.refresh(since)).await;
-        let mut shared = self.shared.lock().await;
+        let _ = timeout_at(limit(), self.cluster.refresh(since)).await;
+        let Ok(mut shared) = timeout_at(deadline, self.shared.lock()).await else { return };
         if shared.looked.is_some_and(|looked| looked > since) {
             return;
         }
         let Some(client) = shared.client.clone() else { return };
         let begun = Instant::now();
-        match timeout(self.config().connect_timeout, client.list_topics()).await {
+        match timeout_at(limit(), client.list_topics()).await {
             Ok(Ok(_)) => shared.looked = Some(begun),
             Ok(Err(_)) | Err(_) => shared.client = None,
         }

@@ -108,7 +108,7 @@ impl End {
 }
 
 impl Cluster {
-    /// Asks the brokers of the configuration who they are.
+    /// Asks the brokers of the configuration who they are. From then on one at least is known.
     pub(crate) async fn connect(dial: Dial, config: Arc<Config>) -> Result<Self, Error> {
         let cluster = Self {
             runtime: Handle::current(),
@@ -147,7 +147,7 @@ impl Cluster {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the brokers say, asked after `since`.
+    /// What the brokers say, asked after `since`. It names one broker at least.
     pub(crate) async fn refresh(&self, since: Instant) -> Result<Arc<Metadata>, Error> {
         let _asking = self.asking.lock().await;
         let (metadata, asked) = self.known().clone();
@@ -159,7 +159,14 @@ impl Cluster {
             let begun = Instant::now();
             // No topics named: all of them, so that one answer serves everybody.
             let request = MetadataRequest::default().with_topics(None).with_allow_auto_topic_creation(false);
-            match self.ask(&address, &request, 1..=8, self.config.connect_timeout).await {
+            let answer = self.ask(&address, &request, 1..=8, self.config.connect_timeout).await;
+            // A broker that the controller has not let in again after its start names nobody, not even itself. With that
+            // nobody could go on: another one is asked, and what was known before stays.
+            let answer = answer.and_then(|answer| match answer.brokers.is_empty() {
+                true => Err(Error::Malformed { broker: address.clone(), reason: "it names no brokers".to_owned() }),
+                false => Ok(answer),
+            });
+            match answer {
                 Ok(answer) => {
                     let metadata = Arc::new(read(answer));
                     *self.known() = (metadata.clone(), begun);

@@ -17,7 +17,7 @@ const DELAYING: [&str; 2] = ["producer_byte_rate", "request_percentage"];
 /// let us see them.
 pub(crate) async fn delaying(cluster: &Cluster) -> Result<Option<String>, Error> {
     let metadata = cluster.metadata();
-    let Some(broker) = metadata.brokers.values().next() else { return Ok(None) };
+    let broker = metadata.brokers.values().next().expect("a cluster that is connected knows a broker");
     let request = DescribeClientQuotasRequest::default().with_components(Vec::new()).with_strict(false);
     let answer = match cluster.ask(broker, &request, 0..=1, cluster.config.request_timeout).await {
         Ok(answer) => answer,
