@@ -89,7 +89,9 @@ impl Attempts {
 
     /// The record is processed, whatever came of it.
     pub(crate) fn done(&mut self) {
-        if self.notes.in_hand.take().is_some() {
+        if let Some(place) = self.notes.in_hand.take() {
+            // This life has survived it. Nothing may ever come behind it that would say so.
+            self.notes.suspects.retain(|(suspect, _)| *suspect != place);
             self.left = self.left.saturating_sub(1);
             self.write();
         }
@@ -207,6 +209,22 @@ mod tests {
         lives.dies(7..=7);
         lives.dies(7..=8);
         assert_eq!(lives.begin().notes.suspects, [(Place { topic: "orders".to_owned(), offset: 8 }, 1)]);
+    }
+
+    #[test]
+    fn a_record_that_was_survived_is_let_go_although_its_topic_is_quiet() {
+        let lives = Lives::new();
+        lives.dies(7..=7);
+        let (mut life, other) = (lives.begin(), TopicName::new("payments"));
+        life.take(&lives.1, Offset(7)).unwrap();
+        life.done();
+        for offset in 1..=u64::from(NOTED) {
+            life.take(&other, Offset(offset)).unwrap();
+            life.done();
+        }
+        assert_eq!((life.notes.suspects.len(), life.left), (0, 0));
+        life.take(&other, Offset(5_000)).unwrap();
+        assert_eq!(life.notes.in_hand, None, "and no more is noted");
     }
 
     #[test]

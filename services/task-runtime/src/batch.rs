@@ -25,6 +25,10 @@ use crate::{
 pub(crate) use finish::{Finished, Held, Holding};
 pub(crate) use setting::Setting;
 
+/// Longest trace context that is handed on, in bytes: W3C's has 55, and later versions may add to it. What comes from outside may be of
+/// any length, and would make records that the log does not take.
+const TRACEPARENT_BYTES_MAX: usize = 128;
+
 /// What has been computed for the next commit.
 pub(crate) struct Batch<'a> {
     setting: &'a Setting,
@@ -293,7 +297,7 @@ impl<'a> Batch<'a> {
             let own = setting.tracer.traceparent(&span);
             (span, own)
         } else {
-            (tracing::Span::none(), parent.cloned())
+            (tracing::Span::none(), parent.filter(|parent| parent.len() <= TRACEPARENT_BYTES_MAX).cloned())
         };
         if operation != "timer" {
             self.overlay.savepoint();
@@ -314,10 +318,9 @@ impl<'a> Batch<'a> {
         };
         let run = span.in_scope(|| catch_unwind(AssertUnwindSafe(|| handler(&mut context))));
         let done = run.unwrap_or_else(|panic| Err(ProcessError::Poison(format!("a panic: {}", panic_text(&*panic)))));
+        let done = done.and_then(|done| Ok((done, self.overlay.weigh()?)));
         match &done {
-            Ok(_) => {
-                self.bytes += self.overlay.bytes_since_savepoint() + emitted_bytes(&self.emitted[emitted_before..])
-            }
+            Ok((_, bytes)) => self.bytes += bytes + emitted_bytes(&self.emitted[emitted_before..]),
             Err(_) => {
                 self.overlay.rollback();
                 self.emitted.truncate(emitted_before);
@@ -326,7 +329,7 @@ impl<'a> Batch<'a> {
         if !span.is_none() {
             self.spans.push(span);
         }
-        done
+        done.map(|(done, _)| done)
     }
 
     /// Sends a record that cannot be processed to the dead letters, with the reason and where it came from. What is too large

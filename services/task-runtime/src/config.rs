@@ -9,7 +9,7 @@ use event_log::Error;
 pub struct Config {
     /// Calls that may wait in front of one task before further ones are refused as overloaded (1 ..= 65,536).
     pub calls_waiting_max: usize,
-    /// Callers that may wait for conditions on one task.
+    /// Callers that may wait for conditions on one task, and as many who may wait for the proof that a strong read is one.
     pub waits_max: usize,
     /// Records, commands and timers that go into one commit at the most.
     pub batch_items_max: usize,

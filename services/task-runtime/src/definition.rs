@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use event_log::{Offset, Record, TopicName};
 
+use crate::dead_letters::REPLAY_HEADER;
 use crate::{Command, Context, ProcessError, Reply, Schema};
 
 /// One kind of keys in a task's store. The id is part of the stored keys: it never changes and is never reused.
@@ -51,6 +52,12 @@ impl Input<'_> {
     /// A record without a value is poison for topics that are not compacted.
     pub fn value(&self) -> Result<&Bytes, ProcessError> {
         self.record.value.as_ref().ok_or_else(|| ProcessError::poison("the record has no value"))
+    }
+
+    /// Whether the record comes back from the dead letters, with the event time that it had at first.
+    #[must_use]
+    pub fn is_replay(&self) -> bool {
+        self.record.header(REPLAY_HEADER).is_some()
     }
 }
 

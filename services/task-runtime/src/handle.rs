@@ -112,7 +112,10 @@ impl Handle {
     {
         let (reply, answer) = oneshot::channel();
         let run: ReadFn = Box::new(move |state| {
-            // The caller may have gone away: then nobody needs the answer.
+            // The caller may have gone away: then nobody needs the answer, which may be a page of a long list.
+            if reply.is_closed() {
+                return;
+            }
             let _ = reply.send(state.map(|(view, position)| (read(view), position)));
         });
         self.send(Request::Read { consistency, run })?;

@@ -1,7 +1,7 @@
 //! Layout of a task's store: one ordered key space, first byte by kind.
 //!
 //! ```text
-//! 00 <input index u8 | topic> ..  progress: positions, watermarks, output sequences (progress.rs)
+//! 00 <kind> <name, postcard>      progress: positions, watermarks, output sequences (progress.rs)
 //! 01 <name len u8> <name> <key>   timer -> due (i64 big endian)
 //! 02 <request id>                 remembered answer
 //! 03 <expiry i64 be> <request id> when it is forgotten

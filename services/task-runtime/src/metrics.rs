@@ -16,7 +16,7 @@ pub(crate) struct TaskMetrics {
     dead: Counter,
     commits: Counter,
     commit_seconds: Histogram,
-    batch_items: Histogram,
+    commit_items: Histogram,
     outbox: Gauge,
     published: Counter,
     publish_seconds: Histogram,
@@ -46,7 +46,7 @@ impl TaskMetrics {
             dead: counter!("ordermesh_task_dead_letters_total", &labels),
             commits: counter!("ordermesh_commits_total", &labels),
             commit_seconds: histogram!("ordermesh_commit_duration_seconds", "service" => service),
-            batch_items: histogram!("ordermesh_commit_items", "service" => service),
+            commit_items: histogram!("ordermesh_commit_items", "service" => service),
             outbox: gauge!("ordermesh_outbox_records", &labels),
             published: counter!("ordermesh_published_records_total", &labels),
             publish_seconds: histogram!("ordermesh_publish_duration_seconds", "service" => service),
@@ -71,7 +71,11 @@ impl TaskMetrics {
         self.skipped.increment(finished.skipped);
         self.lost.increment(finished.lost);
         self.dead.increment(finished.dead);
-        self.batch_items.record(u32::try_from(items).unwrap_or(u32::MAX));
+    }
+
+    /// So many inputs have come since the last commit.
+    pub(crate) fn gathered(&self, items: usize) {
+        self.commit_items.record(u32::try_from(items).unwrap_or(u32::MAX));
     }
 
     /// A standby is this far behind what it knows of the changelog.

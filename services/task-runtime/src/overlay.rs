@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use bytes::Bytes;
-use state_store::{Change, Error, Store};
+use state_store::{Change, Error, KEY_BYTES_MAX, Store, VALUE_BYTES_MAX};
+
+use crate::ProcessError;
 
 /// Uncommitted changes on top of a store, and an undo log, so that one poisoned input takes back just its own.
 #[derive(Debug, Default)]
@@ -69,9 +71,21 @@ impl Overlay {
     }
 
     /// Bytes that the work since the last savepoint has set.
-    pub(crate) fn bytes_since_savepoint(&self) -> usize {
-        let value = |key: &Bytes| self.changes.get(key).and_then(Option::as_ref).map_or(0, Bytes::len);
-        self.undo.iter().map(|(key, _)| key.len() + value(key)).sum()
+    ///
+    /// # Errors
+    /// Poison if the store takes no such key or value: once it were in a commit, nobody could apply that any more.
+    pub(crate) fn weigh(&self) -> Result<usize, ProcessError> {
+        let mut bytes = 0;
+        for (key, _) in &self.undo {
+            let value = self.changes.get(key).and_then(Option::as_ref).map_or(0, Bytes::len);
+            for (what, size, limit) in [("key", key.len(), KEY_BYTES_MAX), ("value", value, VALUE_BYTES_MAX)] {
+                if size > limit {
+                    return Err(ProcessError::poison(format!("a row with a {what} of {size} bytes exceeds {limit}")));
+                }
+            }
+            bytes += key.len() + value;
+        }
+        Ok(bytes)
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -41,6 +41,13 @@ struct Teller {
     said: Instant,
 }
 
+impl Drop for Teller {
+    /// A restore that is given up leaves nothing to restore either.
+    fn drop(&mut self) {
+        self.metrics.restoring(0);
+    }
+}
+
 impl Teller {
     fn new(task: &Arc<str>, board: &Arc<Board>, metrics: TaskMetrics) -> Self {
         Self { task: task.clone(), board: board.clone(), metrics, said: Instant::now() }

@@ -36,6 +36,8 @@ struct Following {
     fetch: Option<BoxFuture<'static, Result<Followed, TaskError>>>,
     look: Option<BoxFuture<'static, Result<Offset, TaskError>>>,
     looking_since: Option<Instant>,
+    /// What was applied when the look began: the log cannot end before it.
+    looked_from: u64,
     /// A look found this end, and began at this time.
     seen: Option<(u64, Instant)>,
     /// Everything that was in the log at this time is applied.
@@ -54,6 +56,8 @@ impl Task {
         self.board.state(TaskState::Running);
         let mut following = Following::default();
         let result = self.follow_log(&mut following, inbox, stop).await;
+        // Whoever does not follow is behind nothing.
+        self.metrics.lag(0);
         for held in following.held {
             (held.run)(Err(self.moving()));
         }
@@ -79,8 +83,9 @@ impl Task {
                 end = crate::owner::ready(&mut following.look) => {
                     following.look = None;
                     let end = end?.0;
-                    if end < self.next_offset {
-                        return Err(self.changelog.regressed(self.next_offset, end));
+                    // What a fetch has brought since the look began need not have been there then.
+                    if end < following.looked_from {
+                        return Err(self.changelog.regressed(following.looked_from, end));
                     }
                     following.seen = following.looking_since.map(|since| (end, since));
                 }
@@ -110,6 +115,7 @@ impl Task {
         if wants_look && following.look.is_none() && following.seen.is_none() {
             let changelog = self.changelog.clone();
             following.looking_since = Some(Instant::now());
+            following.looked_from = self.next_offset;
             following.look = Some(Box::pin(async move { changelog.latest().await }));
         }
     }

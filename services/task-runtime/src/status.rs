@@ -47,7 +47,7 @@ pub struct InputPosition {
     pub topic: TopicName,
     /// The partition of both.
     pub partition: u32,
-    /// Offset of the next record: everything before it is in commits, or has no effect.
+    /// Offset of the next record: everything before it is in commits, in what is held for the next one, or has no effect.
     pub next_offset: u64,
 }
 

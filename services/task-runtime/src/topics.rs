@@ -59,6 +59,10 @@ pub(crate) async fn ensure(start: &Start, definitions: &[Definition]) -> Result<
             if insist(start, deadline, async || is_empty(start, &topic).await).await? {
                 continue;
             }
+            // Another instance may have begun the mesh since the first look: what it sends stands in its changelog before.
+            if !insist(start, deadline, async || is_empty(start, &changelog).await).await? {
+                continue;
+            }
             return Err(Error::Failed(format!(
                 "topic {changelog} is {how}, although {} has written to {topic}: it was deleted, and the state with it. \
                  Bring it back; to begin anew, delete all topics and data of the mesh",

@@ -51,7 +51,8 @@ pub(super) async fn run(feed: Feed, partition: u32, mut at: FeedPosition, turn: 
 pub(super) enum Base {
     /// With the number of the position, whatever the log says.
     OfPosition,
-    /// With the first record that comes, if that is less.
+    /// With the first record that comes. Is that less, the position accounts for more than the log had then. Is it more, the position
+    /// is not true, or records are missing: whoever has not seen what is before it has ended, and nobody else has.
     Unknown,
     /// Here: found out just now.
     Found(u64),
@@ -114,11 +115,12 @@ fn event(
         return Err(FeedError::AnotherLife);
     }
     if *base == Base::Unknown {
-        at.sequence = at.sequence.min(source.sequence.saturating_sub(1));
+        let before = source.sequence.saturating_sub(1);
+        at.sequence = if before > accounted { before } else { before.min(at.sequence) };
         *base = Base::Found(at.sequence);
     }
     // A repeat that landed late may be the first that is seen: then the numbers behind it stand before, and are accounted for.
-    if source.sequence > at.sequence.max(accounted) + 1 {
+    if source.sequence > at.sequence.max(accounted).saturating_add(1) {
         tracing::error!(partition = %channel.at, %offset, sequence = source.sequence, seen = at.sequence, "records are missing");
         return Err(FeedError::Expired { earliest: offset.0 });
     }

@@ -116,13 +116,16 @@ impl Ring {
     }
 
     /// Takes what was read from the log, which now is read up to `at`. `base` is what the log had counted to before the first
-    /// record, when that is less than what the position had that was begun with. Returns whether it is still this follower's
+    /// record, once that is known: readers who have seen less miss records, which nobody can bring them. Returns whether it is still this follower's
     /// turn; if not, nothing has changed.
     pub(super) fn push(&mut self, turn: u64, base: Option<u64>, events: Vec<Event>, at: FeedPosition) -> bool {
         if turn != self.turn {
             return false;
         }
-        self.from_sequence = base.unwrap_or(self.from_sequence);
+        if let Some(base) = base {
+            self.from_sequence = base;
+            self.end_those_before(base, events.first().map_or(at.offset, |event| event.offset));
+        }
         for event in events {
             self.readers.offer(&event);
             self.bytes += size(&event);
@@ -209,16 +212,18 @@ impl Ring {
             reader.end(FeedError::Behind);
             return Err(FeedError::Behind);
         }
-        let (mut bytes, mut seen) = (0, reader.after);
+        // Records that nobody sees may stand before the next event. A position behind them would not account for them: who
+        // began there would miss their numbers. So it goes on behind the last event that was looked at.
+        let (mut bytes, mut seen, mut offset) = (0, reader.after, 0);
         let begin = self.events.partition_point(|event| event.offset < first);
         for event in self.events.range(begin..) {
             if event.sequence > upto || bytes >= bytes_max {
                 reader.first = Some(event.offset);
                 let sequence = if event.sequence > upto { upto } else { seen };
-                taken.position = FeedPosition { sequence, offset: event.offset, ..at };
+                taken.position = FeedPosition { sequence, offset, ..at };
                 return Ok(taken);
             }
-            seen = event.sequence;
+            (seen, offset) = (event.sequence, event.offset + 1);
             if event.sequence > reader.after && reader.interest.wants(event) {
                 bytes += event.content.body.len();
                 taken.events.push(event.clone());
@@ -226,6 +231,13 @@ impl Ring {
         }
         reader.first = None;
         Ok(taken)
+    }
+
+    fn end_those_before(&mut self, sequence: u64, earliest: u64) {
+        for reader in self.readers.by_id.values_mut().filter(|reader| reader.after < sequence) {
+            tracing::error!(sequence, seen = reader.after, offset = earliest, "records are missing for a reader");
+            reader.end(FeedError::Expired { earliest });
+        }
     }
 
     fn cut_off_the_slow(&mut self) {

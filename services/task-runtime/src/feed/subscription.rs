@@ -125,11 +125,14 @@ impl Subscription {
         let events = follow::read(shared, channel, &mut position, base, wait).await?;
         self.is_at_end = position == self.at;
         let mut taken = Taken { events: Vec::new(), position };
+        let mut offset = self.at.offset;
         for event in events {
             if event.sequence > upto {
-                taken.position = FeedPosition { sequence: upto, offset: event.offset, ..position };
+                // Not behind records that nobody sees: they are not accounted for.
+                taken.position = FeedPosition { sequence: upto, offset, ..position };
                 break;
             }
+            offset = event.offset + 1;
             if self.interest.wants(&event) {
                 taken.events.push(Arc::new(event));
             }

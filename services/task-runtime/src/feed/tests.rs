@@ -110,6 +110,25 @@ async fn a_repeat_that_lands_late_is_no_gap_for_who_begins_at_it() {
 }
 
 #[tokio::test]
+async fn a_position_that_is_not_true_ends_its_reader_and_nobody_else() {
+    for made_up in [position(0, 5), position(u64::MAX, 5), position(u64::MAX - 1, 5)] {
+        let topic = Topic::new(FeedConfig::default()).await;
+        topic.send(1..=5).await;
+        let mut liar = topic.feed.subscribe(0, made_up, Interest::default()).await.unwrap();
+        assert!(liar.take(u64::MAX, 1).await.unwrap().events.is_empty());
+        let mut honest = topic.read(5, 5, Interest::default()).await;
+        topic.send([6]).await;
+        assert_eq!(take(&mut honest, 1).await.0, [6], "{made_up:?}");
+        topic.send([7]).await;
+        assert_eq!(take(&mut honest, 1).await, (vec![7], position(7, 7)), "{made_up:?}");
+        if made_up.sequence == 0 {
+            liar.changed().await;
+            assert!(matches!(liar.take(u64::MAX, 1).await, Err(FeedError::Expired { earliest: 5 })));
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_reader_sees_what_it_asked_for_and_its_position_moves_past_the_rest() {
     let topic = Topic::new(FeedConfig::default()).await;
     let of_key = Interest { key: Some("k1".into()), ..Interest::default() };
@@ -149,6 +168,35 @@ async fn a_reader_stops_at_the_number_it_names() {
     let taken = reader.take(3, 1 << 20).await.unwrap();
     assert_eq!((taken.events.len(), taken.position), (3, position(3, 3)));
     assert_eq!(take(&mut reader, 2).await.0, [4, 5]);
+}
+
+#[tokio::test]
+async fn who_stops_before_a_record_that_nobody_sees_goes_on_from_there_without_a_gap() {
+    // In memory, and far enough behind that the reader reads the log by itself.
+    for (records, alone) in [(12, false), (2_000, true)] {
+        let topic = Topic::new(FeedConfig::default()).await;
+        topic.send(1..=records).await;
+        let mut ahead = topic.read(records, records, Interest::default()).await;
+        if alone {
+            assert!(ahead.take(u64::MAX, 1).await.unwrap().events.is_empty(), "now it is read for by others");
+        }
+        let mut reader = topic.read(0, 0, Interest::default()).await;
+        let mut seen = Vec::new();
+        let at = loop {
+            reader.passed(9).await;
+            let taken = reader.take(9, 1).await.unwrap();
+            seen.extend(taken.events.iter().map(|event| event.sequence));
+            if taken.position.sequence >= 9 {
+                break taken.position;
+            }
+            // Wherever it stops, another may go on.
+            reader = topic.read(taken.position.sequence, taken.position.offset, Interest::default()).await;
+        };
+        assert_eq!((seen, at), ((1..=9).collect(), position(9, 9)), "record 10 stands at offset 9");
+        drop((reader, ahead));
+        let mut next = topic.read(at.sequence, at.offset, Interest::default()).await;
+        assert_eq!(take(&mut next, 2).await.0[..2], [11, 12]);
+    }
 }
 
 #[tokio::test]

@@ -104,6 +104,7 @@ impl Task {
         };
         let finished = batch.finish(holding);
         self.metrics.batch(items, &finished);
+        running.gathered += items;
         let mut body = match finished.outcome {
             Ok(body) => body,
             Err(held) => {
@@ -157,6 +158,7 @@ impl Task {
         swept_to_ms: Option<i64>,
     ) {
         self.running.let_go();
+        self.metrics.gathered(std::mem::take(&mut self.running.gathered));
         let number = self.chain.number + 1;
         let (entries, body_hash) = encode_commit(
             self.chain.incarnation.unwrap_or(0),
@@ -335,7 +337,7 @@ impl Task {
             let run = Box::new(move |state: Result<(&View<'_>, crate::Position), CallError>| {
                 let _ = reply.send(state.and_then(|(_, position)| answer.map(|reply| Committed { reply, position })));
             });
-            self.running.reads.push(Ask::Read { bound: None, run });
+            self.ask(Ask::Read { bound: None, run });
         }
         self.start_check();
     }

@@ -47,6 +47,8 @@ pub(crate) struct Running {
     overdue: bool,
     reads: Reads,
     waiters: Waiters,
+    /// Inputs since the last commit, as the metrics say.
+    gathered: usize,
     in_flight: Option<InFlight>,
     activity: Option<BoxFuture<'static, Result<Activity, TaskError>>>,
     sleep: Option<(i64, BoxFuture<'static, ()>)>,

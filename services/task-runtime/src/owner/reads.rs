@@ -39,14 +39,7 @@ impl Reads {
     pub(super) fn fail_all(&mut self, error: &CallError) {
         let held = std::mem::take(&mut self.held).into_iter().flat_map(|(_, asks)| asks);
         let waiting = std::mem::take(&mut self.waiting).into_iter().chain(std::mem::take(&mut self.checking));
-        for ask in waiting.chain(held) {
-            match ask {
-                Ask::Read { run, .. } => run(Err(error.clone())),
-                Ask::Wait { mut check, .. } => {
-                    check(Sight::Refused(error.clone()));
-                }
-            }
-        }
+        waiting.chain(held).for_each(|ask| ask.refuse(error.clone()));
         self.check = None;
     }
 
@@ -58,6 +51,22 @@ impl Reads {
     pub(super) fn push(&mut self, ask: Ask) {
         self.waiting.push(ask);
     }
+
+    /// Calls that are not answered yet.
+    fn len(&self) -> usize {
+        self.waiting.len() + self.checking.len() + self.held.iter().map(|(_, asks)| asks.len()).sum::<usize>()
+    }
+}
+
+impl Ask {
+    fn refuse(self, error: CallError) {
+        match self {
+            Self::Read { run, .. } => run(Err(error)),
+            Self::Wait { mut check, .. } => {
+                check(Sight::Refused(error));
+            }
+        }
+    }
 }
 
 impl Task {
@@ -66,7 +75,7 @@ impl Task {
         match consistency {
             Consistency::AtLeast(bound) if bound.incarnation != at.incarnation => run(Err(CallError::ForeignPosition)),
             Consistency::AtLeast(bound) if bound.offset > at.offset => {
-                self.running.reads.push(Ask::Read { bound: Some(bound), run });
+                self.ask(Ask::Read { bound: Some(bound), run });
             }
             Consistency::Eventual | Consistency::AtLeast(_) => run(Ok((&self.view(), at))),
             Consistency::MaxStaleness(most) if self.running.reads.proven_at.is_some_and(|at| at.elapsed() <= most) => {
@@ -75,8 +84,17 @@ impl Task {
             Consistency::Strong | Consistency::MaxStaleness(_) => {
                 // It is to see what was computed before it came: that commit is begun before the look at the changelog's end.
                 self.running.overdue |= self.running.held.has_changes();
-                self.running.reads.push(Ask::Read { bound: None, run })
+                self.ask(Ask::Read { bound: None, run });
             }
+        }
+    }
+
+    /// Lets a call wait for the proof. Those whose callers have gone wait as well: while the log does not answer, nobody else may.
+    pub(super) fn ask(&mut self, ask: Ask) {
+        if self.running.reads.len() < self.config.waits_max {
+            self.running.reads.push(ask);
+        } else {
+            ask.refuse(CallError::Overloaded { task: self.name.to_string() });
         }
     }
 
@@ -85,7 +103,7 @@ impl Task {
     pub(super) fn wait(&mut self, store_key: Vec<u8>, mut check: WaitFn) {
         let is_over = check(Sight::Glance(&View::of_owner(&*self.store, &self.met_damage)));
         if is_over {
-            self.running.reads.push(Ask::Wait { store_key, check });
+            self.ask(Ask::Wait { store_key, check });
         } else {
             self.keep_waiting(store_key, check);
         }

@@ -52,7 +52,7 @@ impl Timers {
     /// clock has been set back.
     fn remembers(&mut self, key: &Bytes, now: Moment) {
         let Some((expires_ms, _)) = keys::parse_request_expiry(key) else { return };
-        let fires_ms = now.monotonic_of(expires_ms.saturating_add(SWEEP_MS));
+        let fires_ms = self.as_swept(now).monotonic_of(expires_ms.saturating_add(SWEEP_MS));
         self.swept_ms = self.swept_ms.min(expires_ms);
         self.expiry_fires_ms = Some(self.expiry_fires_ms.map_or(fires_ms, |earlier_ms| earlier_ms.min(fires_ms)));
     }
@@ -84,7 +84,13 @@ impl Timers {
     /// nothing be forgotten early.
     pub(crate) fn sweep(&self, now: Moment) -> Option<(i64, i64)> {
         let is_time = self.expiry_fires_ms.is_some_and(|fires_ms| fires_ms <= now.monotonic_ms);
-        is_time.then(|| (self.swept_ms, now.wall_unless_ahead_ms(self.loaded)))
+        is_time.then(|| (self.swept_ms, self.as_swept(now).wall_ms))
+    }
+
+    /// The moment by which answers are forgotten, and by which it is found out when that is to happen: a sweep that were due by
+    /// another clock than it sweeps by would find nothing, and be due again at once.
+    fn as_swept(&self, now: Moment) -> Moment {
+        Moment { wall_ms: now.wall_unless_ahead_ms(self.loaded), ..now }
     }
 
     /// After a sweep up to `upto_ms` has been applied: finds out when the next is due.
@@ -101,7 +107,7 @@ impl Timers {
         // What is left below `upto_ms` did not fit into the sweep and is due at once.
         self.swept_ms = next_ms.unwrap_or(upto_ms).min(upto_ms);
         let due_ms = next_ms.map(|ms| if ms <= upto_ms { ms } else { ms.saturating_add(SWEEP_MS) });
-        self.expiry_fires_ms = due_ms.map(|due_ms| now.monotonic_of(due_ms));
+        self.expiry_fires_ms = due_ms.map(|due_ms| self.as_swept(now).monotonic_of(due_ms));
         Ok(())
     }
 }
@@ -161,6 +167,22 @@ mod tests {
         assert_eq!(timers.sweep(after(49_999 + SWEEP_MS, DAY_MS)), None);
         let (_, upto_ms) = timers.sweep(after(50_000 + SWEEP_MS, DAY_MS)).unwrap();
         assert_eq!(upto_ms, after(50_000 + SWEEP_MS, 0).wall_ms);
+    }
+
+    #[test]
+    fn a_sweep_on_a_wall_clock_that_was_put_ahead_is_not_due_again_before_it_can_forget_more() {
+        let mut store = MemoryStore::default();
+        let mut timers = Timers::load(&store, after(0, 0)).unwrap();
+        let [first_ms, second_ms] = [50_000, 70_000].map(|in_ms| after(in_ms, 0).wall_ms);
+        remember(&mut timers, &mut store, first_ms, after(0, 0));
+        remember(&mut timers, &mut store, second_ms, after(0, 0));
+        let now = after(50_000 + SWEEP_MS, 30_000);
+        let (_, upto_ms) = timers.sweep(now).unwrap();
+        store.apply(&[(keys::request_expiry_key(first_ms, "id").into(), None)], b"").unwrap();
+        timers.find_next_expiry(&store, upto_ms, now).unwrap();
+        assert_eq!(timers.next_ms(), Some(70_000 + SWEEP_MS));
+        remember(&mut timers, &mut store, second_ms + 1, now);
+        assert_eq!(timers.next_ms(), Some(70_000 + SWEEP_MS), "nor is one that is remembered now");
     }
 
     #[test]

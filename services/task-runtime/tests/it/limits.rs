@@ -1,6 +1,8 @@
 //! Limits of what may wait in front of a task and behind it: beyond them callers are told so, reading stops, and all goes on when
 //! there is room again.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use task_runtime::{CallError, Committed, Config, Consistency};
@@ -8,7 +10,7 @@ use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::sleep;
 
 use crate::disk::Disk;
-use crate::fixture::{Life, Log, ROWS, arrives, begin_with, notebook, put, put_command, reading};
+use crate::fixture::{Life, Log, ROWS, all, arrives, begin_with, notebook, put, put_command, reading};
 
 async fn limited(config: Config, test: impl AsyncFnOnce(Log, Life)) {
     let run = async {
@@ -65,6 +67,35 @@ async fn callers_beyond_those_who_may_wait_are_refused_until_some_have_gone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn strong_reads_beyond_those_who_may_wait_for_the_log_are_refused_and_those_who_went_are_not_carried_out() {
+    let config = Config { waits_max: 4, ..Config::default() };
+    limited(config, async |log, life| {
+        log.hang_up();
+        let carried_out = Arc::new(AtomicUsize::new(0));
+        let read = || {
+            let (handle, carried_out) = (life.handle.clone(), carried_out.clone());
+            async move { handle.read(Consistency::Strong, move |_| carried_out.fetch_add(1, Ordering::Relaxed)).await }
+        };
+        // One for the look that is under way, three for the next.
+        let mut waiting: Vec<_> = (0..4).map(|_| Box::pin(read())).collect();
+        for read in &mut waiting {
+            assert!(futures::poll!(read).is_pending());
+            sleep(Duration::from_millis(1)).await;
+        }
+        assert!(is_overloaded(read().await));
+        waiting.truncate(1);
+        log.answer_again();
+        for read in waiting {
+            read.await.unwrap();
+        }
+        assert_eq!(life.has("first").await, Ok(true));
+        assert_eq!(carried_out.load(Ordering::Relaxed), 1);
+        life.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn calls_beyond_a_full_inbox_are_refused_and_those_before_it_are_answered() {
     let config = Config { calls_waiting_max: 2, ..Config::default() };
     limited(config, async |log, life| {
@@ -107,6 +138,29 @@ async fn a_full_outbox_stops_processing_until_the_log_takes_outputs_again() {
         waiting.await.unwrap().unwrap();
         arrives(&life, "record").await;
         life.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_whose_dead_letters_nobody_takes_stands_still_and_drops_none() {
+    let config = Config { outbox_records_max: 1, batch_items_max: 1, patience: Duration::ZERO, ..Config::default() };
+    limited(config, async |log, life| {
+        log.refuse(Some("notebook-dead-letters"));
+        // No row can be called so.
+        let bad = [40_001, 40_002].map(|bytes| "x".repeat(bytes));
+        for value in bad.iter().map(String::as_str).chain(["good"]) {
+            put(&log.memory, "inbox", value.to_owned());
+        }
+        sleep(LONG).await;
+        assert_eq!(all(&log.memory, "notebook-dead-letters").len(), 0);
+        assert_eq!(life.has("good").await, Ok(false), "nothing goes on behind a letter that is not there yet");
+        log.refuse(None);
+        arrives(&life, "good").await;
+        life.stop().await;
+        let letters = all(&log.memory, "notebook-dead-letters");
+        let letters: Vec<_> = letters.iter().map(|letter| letter.record.value.clone().unwrap()).collect();
+        assert_eq!(letters, bad);
     })
     .await;
 }

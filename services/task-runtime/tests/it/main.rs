@@ -13,6 +13,7 @@ mod losses;
 mod measures;
 mod meters;
 mod panics;
+mod poison;
 mod receiving;
 mod roles;
 mod snapshots;

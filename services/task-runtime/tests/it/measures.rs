@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use task_runtime::{Config, Role};
+use task_runtime::{Config, Role, TaskState};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::sleep;
 
@@ -48,6 +48,41 @@ async fn an_owner_tells_how_far_it_is_behind_each_input() {
         let lags = meters.values(INPUT_LAG);
         assert!([3.0, 2.0, 1.0].iter().all(|lag| lags.contains(lag)), "{lags:?}");
         life.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_tells_how_many_inputs_each_commit_carries() {
+    measured(async |log, meters| {
+        let life = begin(&log, notebook());
+        life.put("first", None).await.unwrap();
+        for value in ["a", "b", "c", "d"] {
+            put(&log.memory, "inbox", value);
+            sleep(Duration::from_millis(10)).await;
+        }
+        arrives(&life, "d").await;
+        life.stop().await;
+        let carried = meters.values("ordermesh_commit_items{service=\"notebook\"}");
+        assert_eq!(carried.iter().sum::<f64>(), meters.last(&of("ordermesh_task_items_total")), "{carried:?}");
+        assert_eq!(carried.len() as f64, meters.last(&of("ordermesh_commits_total")), "{carried:?}");
+        assert!(carried.iter().any(|inputs| *inputs > 1.0), "some came while others were held: {carried:?}");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_standby_that_stands_by_no_more_is_behind_nothing() {
+    measured(async |log, meters| {
+        let owner = begin_as(Role::Active, "a", &log, &Disk::default());
+        owner.put("a", None).await.unwrap();
+        let standby = begin_as(Role::Standby, "b", &log, &Disk::default());
+        standby.reaches(|status| status.is_warm()).await;
+        let before = meters.values(&of("ordermesh_task_lag_records")).len();
+        standby.assign(Role::Idle);
+        standby.reaches(|status| status.state == TaskState::Suspended).await;
+        assert_eq!(meters.last(&of("ordermesh_task_lag_records")), 0.0);
+        assert!(meters.values(&of("ordermesh_task_lag_records")).len() > before, "it says so, whatever it said before");
     })
     .await;
 }

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use event_log::{EventLog, Header, MemoryLog, Record};
 use futures::FutureExt;
-use task_runtime::{Config, Definition, ProcessError, SOURCE_HEADER, Source, StoreId, TaskError};
+use task_runtime::{Assignment, Config, Definition, ProcessError, Role, SOURCE_HEADER, Source, StoreId, TaskError};
 use tokio::task::LocalSet;
 
 use crate::disk::Disk;
@@ -240,6 +240,24 @@ async fn a_changelog_that_is_gone_or_made_anew_refuses_the_start_of_what_has_wri
     log.ensure_topic(&changelog).await.unwrap();
     let refused = task_runtime::Runtime::start(start(), vec![counter()]).await.unwrap_err().to_string();
     assert!(refused.contains("counter-changelog is empty"), "{refused}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_changelog_that_another_instance_has_begun_meanwhile_is_not_taken_for_one_that_is_gone() {
+    let run = async {
+        let log = Log::with(&notebook()).await;
+        let first = begin(&log, notebook());
+        first.put("a", None).await.unwrap();
+        arrives(&first, "a").await;
+        // It was looked at before that.
+        log.end_once("notebook-changelog", event_log::Offset::ZERO);
+        let storage = task_runtime::Storage::Memory(std::sync::Arc::new(|_| state_store::MemoryStore::default()));
+        let start = task_runtime::Start::new(std::sync::Arc::new(log.clone()), storage, 1);
+        let start = task_runtime::Start { assignment: Assignment::Managed(Role::Idle), ..start };
+        task_runtime::Runtime::start(start, vec![notebook()]).await.unwrap();
+        first.stop().await;
+    };
+    LocalSet::new().run_until(run).await;
 }
 
 /// How often the commits of a `kind` of reader took records, of one that comes alone and of four that come every 10 ms behind it.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_log::{MemoryLog, Offset};
+use event_log::{EventLog, MemoryLog, Offset};
 use state_store::MemoryStore;
 use task_runtime::{
     Assignment, CallError, Consistency, Position, Role, Runtime, Start, Storage, TaskState, TaskStatus,
@@ -11,7 +11,7 @@ use task_runtime::{
 use tokio::task::LocalSet;
 
 use crate::disk::Disk;
-use crate::fixture::{Log, all, begin_as, notebook};
+use crate::fixture::{Log, all, at, begin_as, notebook};
 
 fn not_owner(epoch: u64, owner: &str) -> CallError {
     CallError::NotOwner { service: "notebook", partition: 0, epoch, owner: Some(owner.to_owned()) }
@@ -117,6 +117,29 @@ async fn a_wait_for_what_is_to_come_asks_the_log_nothing() {
         let (waited, put) = tokio::join!(owner.waits_for("b"), owner.put("b", None));
         assert_eq!((waited, put.is_ok()), (Ok(()), true));
         assert!(owner.waits_for("b").await.is_err(), "what is there already is told only to an owner");
+    };
+    LocalSet::new().run_until(run).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_standby_that_has_read_on_since_it_asked_for_the_end_of_the_log_goes_on() {
+    let run = async {
+        let log = Log::with(&notebook()).await;
+        let owner = begin_as(Role::Active, "one", &log, &Disk::default());
+        owner.put("a", None).await.unwrap();
+        let standby = begin_as(Role::Standby, "two", &log, &Disk::default());
+        standby.reaches(TaskStatus::is_warm).await;
+        log.end_once("notebook-changelog", log.memory.latest(&at("notebook-changelog")).await.unwrap());
+        let read = standby.sees("b", Consistency::MaxStaleness(Duration::ZERO));
+        let put = async {
+            // Behind the question, and before the answer.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            owner.put("b", None).await
+        };
+        let (read, put) = tokio::join!(read, put);
+        assert_eq!((read, put.is_ok()), (Ok((true, Role::Standby)), true));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        assert_eq!(standby.sees("b", Consistency::Eventual).await, Ok((true, Role::Standby)), "the answer has come");
     };
     LocalSet::new().run_until(run).await;
 }
