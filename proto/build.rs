@@ -12,6 +12,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     collect(root, &mut files)?;
     files.sort();
     println!("cargo:rerun-if-changed={}", root.display());
+    // For files of others that import these: `DEP_ORDERMESH_PROTO_INCLUDE` in their build scripts.
+    println!("cargo:include={}", std::env::current_dir()?.display());
 
     let mut compiler = protox::Compiler::new(["."])?;
     compiler.include_imports(true).include_source_info(true).open_files(&files)?;

@@ -12,7 +12,7 @@ pub struct Config {
     /// Bytes of requests that are held in memory at one time for calls that are under way; more is answered OVERLOADED.
     /// At least the largest message.
     pub request_bytes_max: usize,
-    /// Deadline of a unary call that comes without one.
+    /// Deadline of a unary call that comes without one; and how long the request of any call may take to come.
     #[serde(with = "humantime_serde")]
     pub deadline: Duration,
     /// How long calls that are under way may go on once the process drains. Those that wait longer are told to come back.

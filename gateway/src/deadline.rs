@@ -41,6 +41,15 @@ impl Deadline {
         }))
     }
 
+    /// The same, but `longest` from now at the latest.
+    pub(crate) fn at_most(self, longest: Duration) -> Self {
+        let latest = Instant::now() + longest.min(LONGEST);
+        Self(Some(match self.0 {
+            Some(limit) => Limit { at: limit.at.min(latest), ..limit },
+            None => Limit { at: latest, margin: Duration::ZERO },
+        }))
+    }
+
     /// The same, but at most `share` of what is left, for one of several calls that are made for the caller.
     pub(crate) fn share(self, share: f32) -> Self {
         Self(self.0.map(|limit| Limit { at: Instant::now() + limit.left().mul_f32(share), ..limit }))
@@ -115,6 +124,14 @@ mod tests {
         let share = in_millis(100).share(0.5).0.unwrap();
         assert_eq!(share.left().as_millis(), 47);
         assert!(in_millis(0).limit("asking", std::future::pending::<()>()).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_part_of_a_call_ends_at_a_limit_of_its_own_or_with_the_call() {
+        let left = |deadline: Deadline| deadline.at_most(Duration::from_secs(1)).0.unwrap().left();
+        assert_eq!(left(in_millis(100)), Duration::from_millis(95));
+        assert_eq!(left(in_millis(3_600_000)), Duration::from_secs(1));
+        assert_eq!(left(Deadline::of(&Extensions::new(), None)), Duration::from_secs(1));
     }
 
     #[tokio::test(start_paused = true)]

@@ -27,12 +27,21 @@ impl Memory {
         Self(Arc::new(Semaphore::new((bytes / UNIT).min(Semaphore::MAX_PERMITS))))
     }
 
-    fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
-        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
+    fn take(&self, units: usize) -> Result<OwnedSemaphorePermit, Problem> {
+        let units = u32::try_from(units).unwrap_or(u32::MAX);
         self.0.clone().try_acquire_many_owned(units).map_err(|error| match error {
             TryAcquireError::NoPermits => Problem::overloaded("the gateway"),
             TryAcquireError::Closed => Problem::shutting_down(),
         })
+    }
+
+    /// Takes what `held` lacks of so many bytes.
+    fn extend(&self, held: &mut OwnedSemaphorePermit, bytes: usize) -> Result<(), Problem> {
+        let lacking = bytes.div_ceil(UNIT).saturating_sub(held.num_permits());
+        if lacking > 0 {
+            held.merge(self.take(lacking)?);
+        }
+        Ok(())
     }
 }
 
@@ -61,27 +70,27 @@ impl Message {
             return Err(Problem::new(Code::Unimplemented, UNSUPPORTED_COMPRESSION, message));
         }
         let mut frame = Gathered::Nothing;
-        let mut held: Option<OwnedSemaphorePermit> = None;
+        let mut held = memory.take(0)?;
         let mut whole = None;
         while let Some(part) = body.frame().await {
             let part = part.map_err(|_| Problem::new(Code::Cancelled, "CANCELLED", "the request was cut off"))?;
             let Ok(data) = part.into_data() else { continue };
             frame.push(data);
             if whole.is_none() && frame.len() >= PREFIX {
-                let length = length(frame.bytes(), bytes_max)?;
-                held = Some(memory.take(PREFIX + length)?);
-                whole = Some(PREFIX + length);
+                whole = Some(PREFIX + length(frame.bytes(), bytes_max)?);
             }
             if whole.is_some_and(|whole| frame.len() > whole) {
                 return Err(Problem::malformed_request("the request has more than one message"));
             }
+            // For what is there, not for what is announced: that costs its sender nothing.
+            memory.extend(&mut held, frame.len())?;
             if body.is_end_stream() {
                 break;
             }
         }
-        match (whole, held) {
-            (Some(whole), Some(memory)) if frame.len() == whole => Ok(Self { frame: frame.freeze(), _memory: memory }),
-            (None, _) if frame.len() == 0 => Err(Problem::malformed_request("the request has no message")),
+        match whole {
+            Some(whole) if frame.len() == whole => Ok(Self { frame: frame.freeze(), _memory: held }),
+            None if frame.len() == 0 => Err(Problem::malformed_request("the request has no message")),
             _ => Err(Problem::malformed_request("the request ends within its message")),
         }
     }

@@ -162,7 +162,9 @@ impl Shared {
         let default = (!method.server_streaming).then_some(self.config.deadline);
         let deadline = Deadline::of(&head.extensions, default);
         let message = Message::read(&head.headers, body, &self.memory, self.message_bytes_max);
-        let message = deadline.limit("reading the request", message).await??;
+        // Half a request holds memory that all share, however long its caller would wait for the answer.
+        let reading = deadline.at_most(self.config.deadline);
+        let message = reading.limit("reading the request", message).await??;
         let request_id = method.request_id.map(|number| find(message.payload(), &[number]));
         let has_request_id = matches!(request_id, Some(Ok(Some(id))) if !id.is_empty());
         let mut call = Outgoing {

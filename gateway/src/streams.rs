@@ -225,7 +225,7 @@ fn trailers(problem: Problem) -> Result<Frame<Bytes>, Status> {
 
 fn unreadable(error: &Malformed) -> Problem {
     tracing::error!(%error, "message of an owner's stream is unreadable");
-    Problem::new(Code::Internal, "INTERNAL", "internal error")
+    Problem::internal()
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@
 //! What always holds: it has no state, no log and no limits of its own, only tonic's own server on the threads that the
 //! mesh has, too. It knows no order: GetOrder says VALIDATED of any id.
 
+#![expect(clippy::disallowed_methods, reason = "this server is none of the mesh")]
+
 use std::net::SocketAddr;
 
 use anyhow::Context;

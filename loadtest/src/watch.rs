@@ -4,6 +4,8 @@
 //! The same load runs twice, without watches and with them: what differs is theirs. A watch counts as open when its first message
 //! has come, so that everything that it needs on its way is there; one that ends before it is told to is counted.
 
+#![expect(clippy::disallowed_methods, reason = "what a client makes of an answer")]
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -77,3 +77,30 @@ fn memory_is_bounded_and_given_back() {
     drop(held);
     assert!(large().is_ok());
 }
+
+#[test]
+fn what_is_announced_takes_no_memory_before_it_comes() {
+    let memory = Memory::new(8 * 1024);
+    // As much as there is, announced by each of them.
+    let announced = [vec![0], 4000_u32.to_be_bytes().to_vec()].concat();
+    let mut begun: Vec<_> = (0..4)
+        .map(|_| {
+            let pieces = [announced.clone(), vec![0; 100]].into_iter();
+            let pieces = pieces.map(|piece| Ok::<_, std::convert::Infallible>(Frame::data(Bytes::from(piece))));
+            let pieces = futures::StreamExt::chain(futures::stream::iter(pieces), futures::stream::pending());
+            let memory = memory.clone();
+            Box::pin(async move {
+                Message::read(&HeaderMap::new(), Body::new(StreamBody::new(pieces)), &memory, BYTES_MAX).await
+            })
+        })
+        .collect();
+    assert!(begun.iter_mut().all(|reading| reading.now_or_never().is_none()), "none is refused, and none is whole");
+    let whole = read(vec![frame(&[0; 4000]).to_vec()], &memory);
+    assert_eq!(whole.unwrap().payload().len(), 4000);
+    // What has come is counted: 1 KiB of each is the least.
+    let large = || read(vec![frame(&[0; 4000]).to_vec()], &memory);
+    let held = large().unwrap();
+    assert_eq!(large().unwrap_err().reason, "OVERLOADED");
+    drop((held, begun));
+    assert!([large(), large()].iter().all(Result::is_ok), "what breaks off gives its memory back");
+}

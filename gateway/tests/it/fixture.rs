@@ -1,5 +1,7 @@
 //! What the tests share: a scripted owner, a gateway in front of it, and calls to the gateway as bytes.
 
+#![expect(clippy::disallowed_methods, reason = "an owner that answers as no owner of ours does")]
+
 use std::collections::HashSet;
 use std::future::Future;
 use std::pin::Pin;
@@ -27,6 +29,7 @@ pub(crate) const MESSAGE_BYTES_MAX: usize = 2048;
 pub(crate) const GET_ORDER: &str = "/ordermesh.orders.v1.OrderService/GetOrder";
 pub(crate) const CREATE_ORDER: &str = "/ordermesh.orders.v1.OrderService/CreateOrder";
 pub(crate) const LIST_ORDERS: &str = "/ordermesh.orders.v1.OrderService/ListOrders";
+pub(crate) const WATCH_ORDER: &str = "/ordermesh.orders.v1.OrderService/WatchOrder";
 
 /// What an owner received.
 #[derive(Debug, Clone)]
@@ -212,7 +215,9 @@ impl Fixture {
             draining: draining.clone(),
         };
         let address = serve(Gateway::new(setup).unwrap()).await;
-        let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
+        // Whatever an owner answers shall be seen, also what other clients would not take.
+        let mut client = Client::builder(TokioExecutor::new());
+        let client = client.http2_only(true).http2_max_header_list_size(1 << 20).build_http();
         Self { owners, draining, address, client }
     }
 
@@ -226,7 +231,12 @@ impl Fixture {
 
     /// A call with any bytes as its body.
     pub(crate) async fn call_raw(&self, path: &str, headers: &[(&'static str, &str)], body: Bytes) -> Answer {
-        let mut request = Request::new(Body::new(Full::new(body)));
+        self.call_body(path, headers, Body::new(Full::new(body))).await
+    }
+
+    /// A call with any body, which need not end.
+    pub(crate) async fn call_body(&self, path: &str, headers: &[(&'static str, &str)], body: Body) -> Answer {
+        let mut request = Request::new(body);
         *request.method_mut() = http::Method::POST;
         let type_and_te = [("content-type", "application/grpc"), ("te", "trailers")];
         for (name, value) in type_and_te.iter().chain(headers) {

@@ -1,12 +1,15 @@
 //! What is refused before any owner hears of it.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use gateway::Config;
 use http::StatusCode;
+use prost::Message;
 use proto::orders::v1::GetOrderRequest;
 use tonic::Code;
 
-use crate::fixture::{Fixture, GET_ORDER, LIST_ORDERS, MESSAGE_BYTES_MAX, Scripted};
+use crate::fixture::{Fixture, GET_ORDER, LIST_ORDERS, MESSAGE_BYTES_MAX, Scripted, WATCH_ORDER, framed};
 
 async fn fixture() -> (Scripted, Fixture) {
     let owner = Scripted::answering(&());
@@ -26,6 +29,11 @@ async fn unknown_methods_and_services_are_unimplemented() {
         let answer = gateway.call_raw(path, &[], Bytes::new()).await;
         assert_eq!(answer.refusal(), (Code::Unimplemented, "UNKNOWN_METHOD".to_owned()), "{path}");
     }
+    // Its path comes back in the answer, which clients take no larger than their own limit.
+    let long = format!("/other.Service/{}", "x".repeat(8_000));
+    let answer = gateway.call_raw(&long, &[], Bytes::new()).await;
+    assert_eq!(answer.refusal(), (Code::Unimplemented, "UNKNOWN_METHOD".to_owned()));
+    assert!(answer.headers.iter().map(|(_, value)| value.len()).sum::<usize>() < 1_000, "{:?}", answer.headers);
     assert!(owner.seen().is_empty());
 }
 
@@ -101,13 +109,46 @@ async fn requests_that_wait_hold_bounded_memory() {
     assert!(refused.problem().retry_after.is_some());
 }
 
+/// A request whose last byte never comes.
+fn all_but_its_end(message: &[u8]) -> tonic::body::Body {
+    let mut begin = framed(message);
+    begin.truncate(begin.len() - 1);
+    let begin = futures::stream::iter([Ok::<_, std::convert::Infallible>(http_body::Frame::data(begin))]);
+    let body = futures::StreamExt::chain(begin, futures::stream::pending());
+    tonic::body::Body::new(http_body_util::StreamBody::new(body))
+}
+
+#[tokio::test]
+async fn a_request_that_does_not_end_gives_its_memory_back_whatever_the_method_and_its_deadline() {
+    let owner = Scripted::answering(&());
+    // Two of these requests fit.
+    let config = Config { request_bytes_max: 4096, deadline: Duration::from_millis(500), ..Config::default() };
+    let gateway = Fixture::configured(&owner, config).await;
+    let request = GetOrderRequest { order_id: "o".repeat(1500), ..Default::default() }.encode_to_vec();
+    for (path, headers) in [
+        (WATCH_ORDER, &[][..]),
+        (WATCH_ORDER, &[("grpc-timeout", "1H")]),
+        (GET_ORDER, &[("grpc-timeout", "1H")]),
+        (GET_ORDER, &[]),
+    ] {
+        let half = || gateway.call_body(path, headers, all_but_its_end(&request));
+        let halves = futures::future::join(half(), half());
+        let (first, second) = tokio::time::timeout(Duration::from_secs(20), halves).await.expect("both end");
+        for answer in [first, second] {
+            assert_eq!(answer.refusal(), (Code::DeadlineExceeded, "DEADLINE_EXCEEDED".to_owned()), "{path}");
+            assert_eq!(answer.problem().metadata["stage"], "reading the request");
+        }
+        assert_eq!(gateway.call_with(GET_ORDER, &[], &request).await.status.code(), Code::Ok, "{path}");
+    }
+}
+
 #[tokio::test]
 async fn configurations_that_make_no_sense_are_refused() {
     let wrong = [
         Config { request_bytes_max: 100, ..Config::default() },
         Config { tries_max: 0, ..Config::default() },
         Config { retry_percent: 2000, ..Config::default() },
-        Config { deadline: std::time::Duration::ZERO, ..Config::default() },
+        Config { deadline: Duration::ZERO, ..Config::default() },
     ];
     for config in wrong {
         let refused = config.check(1000).unwrap_err();

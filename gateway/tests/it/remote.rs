@@ -1,5 +1,7 @@
 //! An owner at the other end of a connection is called like one in the same process.
 
+#![expect(clippy::disallowed_methods, reason = "an owner that answers as no owner of ours does")]
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -35,6 +37,21 @@ async fn calls_refusals_and_lists_pass() {
         Scripted::new(move |_| std::future::ready(service_host::Problem::not_found("order", "o-17").into_http()));
     let gateway = Fixture::remote(&owner).await;
     assert_eq!(gateway.call(GET_ORDER, &get()).await.problem(), refusal);
+}
+
+#[tokio::test]
+async fn a_refusal_with_many_details_is_the_answer_of_an_owner_that_is_there() {
+    // More than connections take unless they are told otherwise.
+    let refusal = service_host::Problem::not_found("order", "o-17").with("why", "x".repeat(20_000));
+    let refused = refusal.clone();
+    let owner = Scripted::new(move |_| std::future::ready(refused.clone().into_http()));
+    let gateway = Fixture::remote(&owner).await;
+    for (path, message) in
+        [(GET_ORDER, prost::Message::encode_to_vec(&get())), (CREATE_ORDER, prost::Message::encode_to_vec(&create("")))]
+    {
+        assert_eq!(gateway.call_with(path, &[], &message).await.problem(), refusal, "{path}");
+    }
+    assert_eq!(owner.seen().len(), 2, "nobody was asked again");
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 //! Always: an end says *fail* only where the mesh said that nothing happened; everything else that is no answer is *info*,
 //! for the call may have had its effect.
 
+#![expect(clippy::disallowed_methods, reason = "what a client makes of an answer")]
+
 use std::sync::Arc;
 use std::time::Duration;
 

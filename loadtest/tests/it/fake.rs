@@ -1,5 +1,7 @@
 //! A server that takes orders, products and customers as a mesh would, and can be told to stall, to fail or to reject.
 
+#![expect(clippy::disallowed_methods, reason = "this server is none of the mesh")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -12,7 +12,7 @@ pub struct Config {
     #[serde(with = "humantime_serde")]
     pub outcomes_kept: Duration,
     /// How long it is remembered at least that a book is no longer one of an author, so that older news of it are known
-    /// to be old.
+    /// to be old, also when they are replayed within this time.
     #[serde(with = "humantime_serde")]
     pub moved_books_kept: Duration,
     /// Most chapters that a book has at a time.

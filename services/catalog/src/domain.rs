@@ -32,8 +32,12 @@ pub enum Refusal {
     },
 }
 
-fn check_version(current: u64, wanted: Option<u64>) -> Result<(), Refusal> {
-    if wanted.is_some_and(|wanted| wanted != current) { Err(Refusal::VersionConflict { current }) } else { Ok(()) }
+/// What does not exist is in no version, so that nothing that is wanted of it is current.
+fn check_version(current: Option<u64>, wanted: Option<u64>) -> Result<(), Refusal> {
+    if wanted.is_none() || wanted == current {
+        return Ok(());
+    }
+    Err(Refusal::VersionConflict { current: current.unwrap_or(0) })
 }
 
 fn check_texts(texts: &[(&'static str, &str)]) -> Result<(), Refusal> {

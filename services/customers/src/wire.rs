@@ -9,11 +9,11 @@ mod tests;
 
 use bytes::Bytes;
 use prost::Message;
-use prost_types::Timestamp;
 use proto::common::v1 as common;
 use proto::customers::v1 as pb;
 use service_host::Problem;
 use service_host::input::{InputError, decode};
+pub(crate) use service_host::timestamp;
 
 use crate::domain::credit::Credit;
 use crate::domain::profile::{Level, Profile, Refusal};
@@ -152,9 +152,4 @@ pub(crate) fn money(money: common::Money) -> Money {
 
 pub(crate) fn money_to_proto(money: Money) -> common::Money {
     common::Money { currency_code: money.currency, minor_units: money.minor_units }
-}
-
-pub(crate) fn timestamp(time_ms: i64) -> Timestamp {
-    let nanos = i32::try_from(time_ms.rem_euclid(1_000) * 1_000_000).expect("less than a second fits");
-    Timestamp { seconds: time_ms.div_euclid(1_000), nanos }
 }

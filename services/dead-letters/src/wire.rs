@@ -4,6 +4,7 @@ use bytes::Bytes;
 use proto::mesh::v1 as pb;
 use service_host::Problem;
 use service_host::input::{InputError, decode};
+use service_host::timestamp;
 use task_runtime::{DeadLetter, Input, Replay};
 
 use crate::domain::{LetterId, Refusal};
@@ -110,9 +111,4 @@ pub(crate) fn problem(refusal: &Refusal, row: &pb::DeadLetterRow, earlier: &str)
             Problem::refused("EARLIER_LETTER_WAITING", message).with("dead_letter_id", earlier)
         }
     }
-}
-
-fn timestamp(ms: i64) -> prost_types::Timestamp {
-    let nanos = i32::try_from(ms.rem_euclid(1_000) * 1_000_000).expect("less than a second in nanoseconds fits");
-    prost_types::Timestamp { seconds: ms.div_euclid(1_000), nanos }
 }

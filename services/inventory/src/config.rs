@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// How long a released or shipped line is remembered at least, so that a reserve that comes after it is refused.
+    /// How long a released or shipped line is remembered at least, so that a reserve that comes after it is refused. A reserve
+    /// that comes back from the dead letters is refused when it is older than this.
     #[serde(with = "humantime_serde")]
     pub closed_lines_kept: Duration,
     /// Most rows that one page of a list looks at.

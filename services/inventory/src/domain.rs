@@ -103,8 +103,8 @@ pub fn upsert(
 /// # Errors
 /// Every [`Refusal`] but [`Refusal::TooLarge`].
 pub fn set_stock(current: Option<&Stock>, quantity: i64, wanted: Option<u64>) -> Result<Stock, Refusal> {
-    check_version(current, wanted)?;
     let current = current.ok_or(Refusal::NotFound)?;
+    check_version(Some(current), wanted)?;
     if quantity < current.reserved {
         return Err(Refusal::BelowReserved { wanted: quantity, reserved: current.reserved });
     }
@@ -117,15 +117,19 @@ pub fn set_stock(current: Option<&Stock>, quantity: i64, wanted: Option<u64>) ->
 /// # Errors
 /// Every [`Refusal`].
 pub fn add_stock(current: Option<&Stock>, quantity: i64, wanted: Option<u64>) -> Result<Stock, Refusal> {
-    check_version(current, wanted)?;
     let current = current.ok_or(Refusal::NotFound)?;
+    check_version(Some(current), wanted)?;
     let sum = current.stock.checked_add(quantity).ok_or(Refusal::TooLarge)?;
     set_stock(Some(current), sum, None)
 }
 
+/// What does not exist is in no version, so that nothing that is wanted of it is current.
 fn check_version(current: Option<&Stock>, wanted: Option<u64>) -> Result<(), Refusal> {
-    let current = current.map_or(0, |stock| stock.version);
-    if wanted.is_some_and(|wanted| wanted != current) { Err(Refusal::VersionConflict { current }) } else { Ok(()) }
+    let current = current.map(|stock| stock.version);
+    if wanted.is_none() || wanted == current {
+        return Ok(());
+    }
+    Err(Refusal::VersionConflict { current: current.unwrap_or(0) })
 }
 
 /// What orders asks for one line.
@@ -181,6 +185,15 @@ pub struct Decision {
     pub line: Option<Line>,
     /// The answer; every reserve has one, nothing else does.
     pub verdict: Option<Verdict>,
+}
+
+/// What counts as known of a line. A closed one is remembered for `kept_ms` after it was closed and no longer, so that a line
+/// of which nothing is left may be new, or closed long ago. A request that comes back from the dead letters, `age_ms` after it
+/// was made, comes behind whatever closed its line: only while it is younger than `kept_ms` is it sure that nothing has. Other
+/// requests have no age. However old one is, because the task was away, what closes its line comes behind it.
+#[must_use]
+pub fn recall(line: Option<Line>, age_ms: Option<i64>, kept_ms: i64) -> Option<Line> {
+    line.or_else(|| age_ms.is_some_and(|age_ms| age_ms >= kept_ms).then_some(Line::Closed))
 }
 
 /// Decides what one request does to a product and to the line that it is about. A line of less than one piece touches

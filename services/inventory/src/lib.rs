@@ -34,7 +34,7 @@ pub fn definition(config: &Config) -> Definition {
         .fold(Definition::new(SERVICE), |definition, (topic, message)| definition.output_of(topic, message));
     let definition = stores::ALL.iter().fold(definition, |definition, store| definition.store(*store));
     let definition = processors::commands::register(definition);
-    let definition = processors::requests::register(definition);
+    let definition = processors::requests::register(definition, config);
     processors::sweep::register(definition, config)
 }
 

@@ -8,6 +8,7 @@ use proto::orders::v1::{StockAction, StockRequest};
 use proto::validation::v1 as checks;
 use service_host::Problem;
 use service_host::input::{InputError, check_key, decode};
+use service_host::timestamp;
 
 use crate::domain::{Action, Fault, Fulfilment, Line, Product, Refusal, Stock, Verdict};
 
@@ -110,9 +111,11 @@ pub(crate) fn product_to_proto(product_id: &str, product: Product) -> pb::Produc
     }
 }
 
-/// The version that an etag names; none when the caller does not care. No product has version 0.
+/// The version that an etag names; none when the caller does not care. No product has version 0, for which every etag stands
+/// that is not spelled as ours are.
 pub(crate) fn version(etag: &str) -> Option<u64> {
-    (!etag.is_empty()).then(|| etag.parse().unwrap_or(0))
+    let known = |version: &u64| version.to_string() == etag;
+    (!etag.is_empty()).then(|| etag.parse().ok().filter(known).unwrap_or(0))
 }
 
 /// How a product is fulfilled; none for a value that is not said or that this version does not know.
@@ -199,11 +202,6 @@ pub(crate) fn line_row(line: &Line, now_ms: i64) -> Vec<u8> {
 pub(crate) fn closed_ms(row: &Bytes) -> Result<Option<i64>, InputError> {
     let row: pb::LineRow = decode("LineRow", row)?;
     Ok((row.state() == pb::LineState::Closed).then_some(row.closed_ms))
-}
-
-fn timestamp(ms: i64) -> prost_types::Timestamp {
-    let nanos = i32::try_from(ms.rem_euclid(1_000) * 1_000_000).expect("less than a second in nanoseconds fits");
-    prost_types::Timestamp { seconds: ms.div_euclid(1_000), nanos }
 }
 
 #[cfg(test)]

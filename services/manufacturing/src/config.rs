@@ -15,7 +15,8 @@ pub struct Config {
     pub early_reports_kept: Duration,
     /// Most products whose reports are remembered for one order that is not known.
     pub early_products_max: usize,
-    /// How long it is remembered at least that a known order has no work order, so that reports of it are refused.
+    /// How long it is remembered at least that a known order has no work order, so that reports of it are refused, and so that
+    /// an order which was cancelled since opens none when its dead letter is replayed within this time.
     #[serde(with = "humantime_serde")]
     pub idle_orders_kept: Duration,
     /// Most rows that one page of a list looks at.

@@ -8,6 +8,7 @@ use proto::manufacturing::v1::manufacturing_event;
 use proto::orders::v1::{OrderEvent, OrderValidated, order_event};
 use service_host::Problem;
 use service_host::input::{InputError, check_key, decode};
+use service_host::timestamp;
 
 use crate::domain::{Early, Event, Idle, Item, Known, Refusal, State, WorkOrder};
 
@@ -191,11 +192,6 @@ fn state_to_proto(state: State) -> pb::WorkOrderState {
         State::Completed => pb::WorkOrderState::Completed,
         State::Cancelled => pb::WorkOrderState::Cancelled,
     }
-}
-
-fn timestamp(ms: i64) -> prost_types::Timestamp {
-    let nanos = i32::try_from(ms.rem_euclid(1_000) * 1_000_000).expect("less than a second in nanoseconds fits");
-    prost_types::Timestamp { seconds: ms.div_euclid(1_000), nanos }
 }
 
 #[cfg(test)]

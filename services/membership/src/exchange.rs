@@ -180,8 +180,9 @@ impl Exchange {
         // A panic while it was held left at worst an old report behind.
         let mut table = self.0.table.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        if now.duration_since(table.looked) >= self.0.config.silent_after / 2 {
-            table.peers.excuse_all(now);
+        let unseen = now.duration_since(table.looked);
+        if unseen >= self.0.config.silent_after / 2 {
+            table.peers.excuse_all(unseen, now);
         }
         table.looked = now;
         (table, now)

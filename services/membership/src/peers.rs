@@ -131,10 +131,11 @@ impl Peers {
         was_silent || !old.report.says_the_same(new)
     }
 
-    /// After this process itself stood still: that nobody was heard meanwhile says nothing about the others.
-    pub fn excuse_all(&mut self, now: Instant) {
+    /// After this process itself stood still for so long: that nobody was heard meanwhile says nothing about the others. A
+    /// silence that began before goes on from where it was.
+    pub fn excuse_all(&mut self, stood_still: Duration, now: Instant) {
         for peer in self.peers.values_mut() {
-            peer.heard = now;
+            peer.heard = (peer.heard + stood_still).min(now);
         }
     }
 
@@ -307,10 +308,30 @@ mod tests {
         let later = now + SILENT_AFTER * 5;
         assert_eq!(peers.life("a", later), Life::Silent);
         assert!(!peers.hears_anybody(later));
-        peers.excuse_all(later);
+        peers.excuse_all(SILENT_AFTER * 5, later);
         assert_eq!(peers.life("a", later), Life::Alive);
         peers.forget_all_but(&BTreeSet::new(), later + SILENT_AFTER);
         assert_eq!(peers.reports(later).count(), 0, "it is silent and no member");
+    }
+
+    #[test]
+    fn a_silence_goes_on_after_a_time_in_which_nobody_could_be_heard() {
+        let now = Instant::now();
+        let mut peers = Peers::new("me".into(), SILENT_AFTER, now);
+        peers.hear(report("gone", 1, Role::Active, 1), now);
+        let stopped = now + SILENT_AFTER;
+        peers.hear(report("going", 1, Role::Active, 1), stopped - SILENT_AFTER / 4);
+        peers.hear(report("here", 1, Role::Active, 1), stopped);
+        let stood_still = SILENT_AFTER * 5;
+        let later = stopped + stood_still;
+        // It was heard again before anybody looked at the clock.
+        peers.hear(report("back", 1, Role::Active, 1), later - SILENT_AFTER / 4);
+        peers.excuse_all(stood_still, later);
+        let lives = |now| ["gone", "going", "here", "back"].map(|instance| peers.life(instance, now));
+        assert_eq!(lives(later), [Life::Silent, Life::Alive, Life::Alive, Life::Alive]);
+        let soon = later + SILENT_AFTER * 3 / 4;
+        assert_eq!(lives(soon), [Life::Silent, Life::Silent, Life::Alive, Life::Alive]);
+        assert_eq!(lives(later + SILENT_AFTER), [Life::Silent; 4]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use proto::notifications::v1 as pb;
 use proto::orders::v1::{CustomerOrderChanged, Order, OrderPlaced, OrderState};
 use proto::payments::v1::OrderPaid;
 use service_host::input::{InputError, check_key, decode};
+use service_host::timestamp;
 
 use crate::domain::delivery::{Delivery, Outcome, State, Step};
 use crate::domain::{Fact, Join};
@@ -276,11 +277,6 @@ pub(crate) fn ms(time: Option<&prost_types::Timestamp>) -> i64 {
 
 fn count(attempts: u32) -> i32 {
     i32::try_from(attempts).unwrap_or(i32::MAX)
-}
-
-fn timestamp(ms: i64) -> prost_types::Timestamp {
-    let nanos = i32::try_from(ms.rem_euclid(1_000) * 1_000_000).expect("less than a second in nanoseconds fits");
-    prost_types::Timestamp { seconds: ms.div_euclid(1_000), nanos }
 }
 
 #[cfg(test)]

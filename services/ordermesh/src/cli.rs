@@ -5,8 +5,8 @@ mod security;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::{Additions, Config, Sync};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use ordermesh::{Config, Sync};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use service_host::config::{ConfigError, LogFormat, Overrides, load};
@@ -112,14 +112,14 @@ pub(crate) struct Verify {
 
 impl Verify {
     /// Where data and brokers are, checked.
-    pub(crate) fn load(&self) -> Result<Config, LoadError> {
+    pub(crate) fn load(&self, additions: &Additions) -> Result<Config, LoadError> {
         let overrides = Overrides::new()
             .set("kafka.brokers", self.brokers.as_ref())
             .set("mesh.data", self.data.as_ref())
             .set("mesh.partitions", self.partitions)
             // Nothing listens: where the process of this configuration may is none of this one's business.
             .set("mesh.insecure", Some(true));
-        let config = checked(load(self.config.as_deref(), &overrides)?)?;
+        let config = checked(load(self.config.as_deref(), &overrides)?, additions)?;
         if !config.kafka.brokers.is_empty() {
             config.kafka.check().map_err(|error| LoadError::Senseless(format!("kafka.{error}")))?;
         }
@@ -223,19 +223,19 @@ pub(crate) struct Joining {
 
 impl Settings {
     /// The whole configuration, checked.
-    pub(crate) fn load(&self) -> Result<Config, LoadError> {
-        self.load_with(&Joining::default())
+    pub(crate) fn load(&self, additions: &Additions) -> Result<Config, LoadError> {
+        self.load_with(&Joining::default(), additions)
     }
 
     /// The same for a mesh that is tried out in one process.
-    pub(crate) fn load_trial(&self) -> Result<Config, LoadError> {
+    pub(crate) fn load_trial(&self, additions: &Additions) -> Result<Config, LoadError> {
         let Trial(config) = self.load_over(&Joining::default())?;
-        checked(config)
+        checked(config, additions)
     }
 
     /// The same for one process of several.
-    pub(crate) fn load_joining(&self, joining: &Joining) -> Result<Config, LoadError> {
-        let mut config = self.load_with(joining)?;
+    pub(crate) fn load_joining(&self, joining: &Joining, additions: &Additions) -> Result<Config, LoadError> {
+        let mut config = self.load_with(joining, additions)?;
         if joining.instance.is_none() && config.mesh.instance == Config::default().mesh.instance {
             config.mesh.instance = host_name();
         }
@@ -248,8 +248,8 @@ impl Settings {
         Ok(config)
     }
 
-    fn load_with(&self, joining: &Joining) -> Result<Config, LoadError> {
-        checked(self.load_over(joining)?)
+    fn load_with(&self, joining: &Joining, additions: &Additions) -> Result<Config, LoadError> {
+        checked(self.load_over(joining)?, additions)
     }
 
     /// Over the defaults of `T`.
@@ -293,7 +293,8 @@ impl Default for Trial {
     }
 }
 
-fn checked(config: Config) -> Result<Config, LoadError> {
+fn checked(config: Config, additions: &Additions) -> Result<Config, LoadError> {
+    let config = Config { additions: additions.clone(), ..config };
     config.check().map_err(LoadError::Senseless)?;
     Ok(config)
 }
@@ -363,7 +364,7 @@ mod tests {
             "--checks=details,inventory",
             "--log-format=json",
         ];
-        let config = settings(&flags).load().unwrap();
+        let config = settings(&flags).load(&Additions::default()).unwrap();
         assert_eq!(config.listen.address.port(), 0);
         assert_eq!(config.mesh.data, PathBuf::from("/tmp/x"));
         assert_eq!(config.telemetry.otlp.as_deref(), Some("http://localhost:4317"));
@@ -375,13 +376,14 @@ mod tests {
 
     #[test]
     fn no_flags_are_the_defaults() {
-        assert_eq!(settings(&[]).load().unwrap(), Config::default());
+        assert_eq!(settings(&[]).load(&Additions::default()).unwrap(), Config::default());
     }
 
     #[test]
     fn the_workshop_makes_things_by_itself_in_a_trial_only_and_not_where_it_is_turned_off() {
-        let workshop = |flags: &[&str]| settings(flags).load_trial().unwrap().manufacturing.items_per_second;
-        assert_eq!(settings(&[]).load().unwrap().manufacturing.items_per_second, 0);
+        let workshop =
+            |flags: &[&str]| settings(flags).load_trial(&Additions::default()).unwrap().manufacturing.items_per_second;
+        assert_eq!(settings(&[]).load(&Additions::default()).unwrap().manufacturing.items_per_second, 0);
         assert_eq!((workshop(&[]), workshop(&["--workshop=0"]), workshop(&["--workshop=7"])), (1, 0, 7));
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("ordermesh.toml");
@@ -390,11 +392,15 @@ mod tests {
             std::fs::write(&file, format!("[manufacturing]\nitems_per_second = {given}")).unwrap();
             assert_eq!(workshop(&[&from_file]), given);
         }
-        assert_eq!(settings(&[]).load_trial().unwrap(), Config::of_a_trial(), "nothing else differs");
+        assert_eq!(
+            settings(&[]).load_trial(&Additions::default()).unwrap(),
+            Config::of_a_trial(),
+            "nothing else differs"
+        );
 
         let cli = Cli::try_parse_from(["ordermesh", "serve", "--brokers=a:9092"]).unwrap();
         let Command::Serve { settings, joining } = cli.command else { panic!("{cli:?}") };
-        assert_eq!(settings.load_joining(&joining).unwrap().manufacturing.items_per_second, 0);
+        assert_eq!(settings.load_joining(&joining, &Additions::default()).unwrap().manufacturing.items_per_second, 0);
     }
 
     #[test]
@@ -409,24 +415,24 @@ mod tests {
         ];
         let cli = Cli::try_parse_from(["ordermesh", "serve"].iter().chain(&flags)).unwrap();
         let Command::Serve { settings, joining } = cli.command else { panic!("{cli:?}") };
-        let config = settings.load_joining(&joining).unwrap();
+        let config = settings.load_joining(&joining, &Additions::default()).unwrap();
         assert_eq!((config.kafka.brokers.len(), config.mesh.roles.len()), (2, 2));
         assert_eq!((config.mesh.instance.as_str(), config.mesh.group.as_str()), ("i-1", "shop"));
         assert_eq!(config.peers.advertise.as_deref(), Some("10.0.0.7:50052"));
         assert_eq!(config.peers.listen.port(), 50052);
 
-        let unnamed = settings.load_joining(&Joining { instance: None, ..joining }).unwrap();
+        let unnamed = settings.load_joining(&Joining { instance: None, ..joining }, &Additions::default()).unwrap();
         assert_eq!(unnamed.mesh.instance, host_name());
-        let refused = settings.load_joining(&Joining::default()).unwrap_err().to_string();
+        let refused = settings.load_joining(&Joining::default(), &Additions::default()).unwrap_err().to_string();
         assert!(refused.contains("--brokers"), "{refused}");
         let roles = Some(vec!["cooking".to_owned()]);
-        let refused = Settings { roles, ..settings }.load().unwrap_err().to_string();
+        let refused = Settings { roles, ..settings }.load(&Additions::default()).unwrap_err().to_string();
         assert!(refused.contains("cooking") && refused.contains("orders"), "{refused}");
     }
 
     #[test]
     fn senseless_settings_are_refused() {
-        let refused = settings(&["--partitions=0"]).load().unwrap_err().to_string();
+        let refused = settings(&["--partitions=0"]).load(&Additions::default()).unwrap_err().to_string();
         assert!(refused.contains("mesh.partitions"), "{refused}");
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Defaults < TOML file < `ORDERMESH__SECTION__KEY` < flags. Everything is checked before a port is opened.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,9 +10,11 @@ use embedded_broker::SyncPolicy;
 use serde::{Deserialize, Serialize};
 use service_host::WatchConfig;
 use service_host::config::{LimitsConfig, ListenConfig, LogConfig, TelemetryConfig};
+use task_runtime::Definition;
 
+use crate::additions::Additions;
 use crate::mesh::PeersConfig;
-use crate::roles::definitions;
+use crate::roles::{definitions, services};
 
 /// Everything that can be chosen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -63,6 +66,9 @@ pub struct Config {
     pub notifications: notifications::Config,
     /// Dead letters.
     pub dead_letters: dead_letters::Config,
+    /// Services that the program adds to these. Its code says which, not a file.
+    #[serde(skip)]
+    pub additions: Additions,
 }
 
 /// The mesh itself.
@@ -139,7 +145,7 @@ pub struct TasksConfig {
     pub threads: usize,
     /// Calls that wait in front of one task; more are OVERLOADED.
     pub calls_waiting_max: usize,
-    /// Callers that wait for a state of one task's keys; more are OVERLOADED.
+    /// Callers that wait for a state of one task's keys, and as many whose strong read is not answered yet; more are OVERLOADED.
     pub waits_max: usize,
     /// Records, commands and timers of one commit.
     pub batch_items_max: usize,
@@ -192,6 +198,7 @@ impl Default for Config {
             catalog: catalog::Config::default(),
             notifications: notifications::Config::default(),
             dead_letters: dead_letters::Config::default(),
+            additions: Additions::default(),
         }
     }
 }
@@ -317,7 +324,8 @@ impl Config {
         within("mesh.instance (its length)", self.mesh.instance.len(), 1..=64)?;
         within("mesh.group (its length)", self.mesh.group.len(), 1..=200)?;
         within("mesh.standbys", self.mesh.standbys, 0..=16)?;
-        let known: Vec<&str> = definitions(self).iter().map(|definition| definition.service()).collect();
+        check_apart(&services(self))?;
+        let known: Vec<&str> = definitions(self).iter().map(Definition::service).collect();
         if let Some(role) = self.mesh.roles.iter().find(|role| !known.contains(&role.as_str())) {
             return Err(format!("mesh.roles has {role:?}; there are {}", known.join(", ")));
         }
@@ -371,7 +379,6 @@ impl Config {
         self.payments.check()?;
         self.catalog.check()?;
         self.dead_letters.check()?;
-        self.watches.check()?;
         self.notifications.check()
     }
 }
@@ -380,6 +387,24 @@ impl Config {
 const LOG_WAIT_LEAST: std::time::Duration = std::time::Duration::from_secs(2);
 /// Partitions cost files, memory and a task for each service.
 const PARTITIONS_MAX: usize = 1_000;
+
+/// Sees that no two services have one name, or write to one topic: those that a program adds may be anything.
+fn check_apart(definitions: &[Definition]) -> Result<(), String> {
+    let mut writers = BTreeMap::new();
+    let mut names = BTreeSet::from([dead_letters::SERVICE]);
+    for definition in definitions {
+        let service = definition.service();
+        if !names.insert(service) {
+            return Err(format!("two services are called {service}: the one that the program adds needs another name"));
+        }
+        for topic in definition.output_topics() {
+            if let Some(other) = writers.insert(topic, service) {
+                return Err(format!("{other} and {service} both write to {topic}: a topic has one writer"));
+            }
+        }
+    }
+    Ok(())
+}
 
 #[cfg(test)]
 mod tests {
@@ -449,6 +474,20 @@ mod tests {
             let (record, batch, part) = limits(append_bytes_max);
             assert!(record + AROUND_A_RECORD_BYTES <= append_bytes_max && batch <= record && part <= record);
         }
+    }
+
+    #[test]
+    fn added_services_have_names_and_topics_of_their_own() {
+        let check = |definition: Definition| {
+            let server = |owner, _: &service_host::Watches| payments::server(owner);
+            let addition = crate::Addition::new(proto::FILE_DESCRIPTOR_SET, definition, server);
+            Config { additions: [addition].into_iter().collect(), ..Config::default() }.check()
+        };
+        check(Definition::new("loyalty").output("loyalty-points").input("orders", |_, _| Ok(()))).unwrap();
+        let refused = check(Definition::new("orders")).unwrap_err();
+        assert!(refused.contains("two services are called orders"), "{refused}");
+        let refused = check(Definition::new("loyalty").output("payments")).unwrap_err();
+        assert_eq!(refused, "payments and loyalty both write to payments: a topic has one writer");
     }
 
     #[test]

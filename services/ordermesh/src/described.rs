@@ -9,6 +9,7 @@ use task_runtime::{Definition, Schema};
 use tokio_util::sync::CancellationToken;
 
 use crate::Config;
+use crate::roles::definitions;
 
 /// What a record of the topic of schemas is.
 const OWN_MESSAGE: &str = "ordermesh.mesh.v1.SchemaRegistered";
@@ -39,9 +40,9 @@ pub(crate) struct Topics {
 }
 
 impl Topics {
-    /// Describes what these services write.
-    pub(crate) fn of(definitions: &[Definition]) -> Result<Self, SchemaError> {
-        let catalogue = Catalogue::new(proto::FILE_DESCRIPTOR_SET)?;
+    /// Describes what the services of this configuration write.
+    pub(crate) fn of(config: &Config) -> Result<Self, SchemaError> {
+        let catalogue = Catalogue::new(&config.additions.api().merged()?)?;
         let described = |message: &str| -> Result<_, UnknownMessage> {
             let described = catalogue.describe(message)?;
             let schema = Schema::new(message, described.fingerprint);
@@ -49,7 +50,7 @@ impl Topics {
         };
         let (own, label) = described(OWN_MESSAGE)?;
         let mut topics = BTreeMap::from([(TopicName::new(schemas::TOPIC), (own, label.clone()))]);
-        for (topic, message) in definitions.iter().flat_map(Definition::messages) {
+        for (topic, message) in definitions(config).iter().flat_map(Definition::messages) {
             topics.insert(topic.clone(), described(message)?);
         }
         Ok(Self { own: label, catalogue, topics })

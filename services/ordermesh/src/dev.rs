@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::{Config, Instance, Sample, Security, Setup, key_name, load_sample};
 use anyhow::{Context, anyhow, bail};
-use ordermesh::{Config, Instance, Sample, Security, Setup, key_name, load_sample};
 use service_host::server::BindError;
 use service_host::{Clock, SpanTracer, Telemetry, metrics, server, shutdown};
 use task_runtime::RestoreProgress;

@@ -155,7 +155,7 @@ impl Instance {
             Some(join) => join.services.contains(service),
             None => config.mesh.runs(service),
         };
-        let topics = Topics::of(&roles::definitions(&config))?;
+        let topics = Topics::of(&config)?;
         let mut definitions = roles::labelled(&config, &topics);
         let (schemas, registering) = agree(&config, &topics, &definitions, &log, &clock, runs, &shutdown).await?;
         if join.is_none() {
@@ -165,21 +165,21 @@ impl Instance {
 
         let mails = runtime.tasks(notifications::SERVICE);
         let courier = mails.map(|mails| Courier::new(mails, sender, clock, &config.notifications));
-        let courier_stop = CancellationToken::new();
-        let courier = tokio::spawn(send_mails(courier, courier_stop.clone()));
+        let (courier_stop, courier) = spawn_courier(courier);
 
         let watches = Watches::new(config.watches.clone(), log.clone(), config.mesh.partitions);
         let exchange = mesh::exchange(&config);
         let roles = Arc::new(Roles::new(&config, &runtime, &watches, mesh::addresses(&exchange), availability.clone()));
         let services = roles.services();
-        let (health, operations) = service_host::diagnostics::routes().await;
+        let api = config.additions.api();
+        let (health, operations) = service_host::diagnostics::routes(&api).await;
         let roster = runtime.roster();
         let arrival = Arrival { config: &config, exchange, roster, roles, security: &security, shutdown: &shutdown };
         let seat = arrival.take(join).map_err(StartError::Listener)?;
         let gateway = Gateway::new(gateway::Setup {
             config: config.gateway.clone(),
             message_bytes_max: config.limits.message_bytes_max,
-            descriptors: proto::FILE_DESCRIPTOR_SET,
+            descriptors: &api.merged().map_err(SchemaError::Compiled)?,
             owners: seat.owners(),
             operations: LocalOwner::new(operations.add_service(seat.topology()).add_service(schemas.server())),
             tokens: security.tokens,
@@ -188,7 +188,7 @@ impl Instance {
         tokio::spawn(service_host::renew_all(security.renewals, shutdown.clone()));
         let readiness = Readiness::begin(health, services, availability).await;
         let own = gateway.unguarded();
-        let server = Server::new(&config.listen, &config.limits).over(security.clients);
+        let server = Server::new(&config.listen, &config.limits).answering(api).over(security.clients);
         let server = tokio::spawn(server.serve(listener, gateway, shutdown.clone()));
         Ok(Self {
             address,
@@ -296,11 +296,16 @@ impl Instance {
     }
 }
 
-/// Sends what the tasks here decide to send, if they are here.
-async fn send_mails(courier: Option<Courier>, stop: CancellationToken) {
-    if let Some(courier) = courier {
-        courier.run(stop).await;
-    }
+/// Sends what the tasks here decide to send, if they are here, until it is told to stop.
+fn spawn_courier(courier: Option<Courier>) -> (CancellationToken, JoinHandle<()>) {
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
+    let sending = async move {
+        if let Some(courier) = courier {
+            courier.run(stopped).await;
+        }
+    };
+    (stop, tokio::spawn(sending))
 }
 
 /// Makes sure that what this process reads and writes is what the log and the schema registry know, before it writes anything.

@@ -16,6 +16,7 @@ use tonic::server::NamedService;
 use tower::Service;
 
 use crate::Config;
+use crate::additions::{Addition, Served};
 use crate::described::Topics;
 
 /// What the tasks of all roles do.
@@ -30,7 +31,14 @@ pub(crate) fn labelled(config: &Config, topics: &Topics) -> Vec<Definition> {
 }
 
 fn assemble(config: &Config, finish: impl Fn(Definition) -> Definition) -> Vec<Definition> {
-    let services = [
+    let services: Vec<Definition> = services(config).into_iter().map(finish).collect();
+    let dead_letters = dead_letters::definition(&config.dead_letters, &services.iter().collect::<Vec<_>>());
+    services.into_iter().map(Definition::replayable).chain([dead_letters]).collect()
+}
+
+/// Those of the mesh and those that the program adds, without the one that keeps the dead letters of all.
+pub(crate) fn services(config: &Config) -> Vec<Definition> {
+    let of_the_mesh = [
         orders::definition(&config.orders),
         validation::definition(&config.validation),
         inventory::definition(&config.inventory),
@@ -40,10 +48,8 @@ fn assemble(config: &Config, finish: impl Fn(Definition) -> Definition) -> Vec<D
         payments::definition(&config.payments),
         notifications::definition(&config.notifications),
         catalog::definition(&config.catalog),
-    ]
-    .map(finish);
-    let dead_letters = dead_letters::definition(&config.dead_letters, &services.each_ref());
-    services.into_iter().map(Definition::replayable).chain([dead_letters]).collect()
+    ];
+    of_the_mesh.into_iter().chain(config.additions.iter().map(Addition::definition)).collect()
 }
 
 /// The roles of this process. In a process that is a mesh by itself they answer for all partitions.
@@ -89,6 +95,9 @@ impl Roles {
         roles.add(runtime, dead_letters::SERVICE, |owner| dead_letters::server(owner, &config.dead_letters));
         roles.add(runtime, notifications::SERVICE, |owner| notifications::server(owner, &config.notifications));
         roles.add(runtime, catalog::SERVICE, |owner| catalog::server(owner, &config.catalog));
+        for addition in config.additions.iter() {
+            roles.mount(runtime, addition.service(), |owner| addition.serve(owner, watches));
+        }
         roles
     }
 
@@ -98,14 +107,18 @@ impl Roles {
         S: Clone + Send + std::marker::Sync + 'static,
         S::Future: Send,
     {
+        self.mount(runtime, role, |owner| Served::by(server(owner)));
+    }
+
+    fn mount(&mut self, runtime: &Runtime, role: &'static str, serve: impl FnOnce(service_host::Owner) -> Served) {
         let Some(tasks) = runtime.tasks(role) else { return };
         self.tasks.insert(role, tasks.clone());
         let owner = service_host::Owner::new(tasks, self.instance.clone());
         let owner = owner.with_addresses(self.addresses.clone()).with_limits(self.limits.fields());
         let owner = owner.with_log(self.log.clone(), self.limits.log_wait_max);
-        let owner = LocalOwner::new(server(owner));
+        let Served { name, owner } = serve(owner);
         self.owners.insert(role, owner.clone());
-        self.services.insert(S::NAME, owner);
+        self.services.insert(name, owner);
     }
 
     /// Names of the gRPC services, for the health service.

@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::{Config, Instance, Join, Membership, Security, Setup, definitions, key_name};
 use anyhow::{Context, anyhow, bail};
 use kafka_log::KafkaLog;
 use kafka_log::wire::Dial;
-use ordermesh::{Config, Instance, Join, Membership, Security, Setup, definitions, key_name};
 use service_host::{Clock, SpanTracer, Telemetry, shutdown};
 use task_runtime::RestoreProgress;
 use tokio_util::sync::CancellationToken;

@@ -7,8 +7,8 @@ mod live;
 
 use std::io::Write;
 
+use crate::{Config, Verified, verify_state};
 use anyhow::bail;
-use ordermesh::{Config, Verified, verify_state};
 
 use crate::cli::Verify;
 

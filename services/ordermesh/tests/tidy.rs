@@ -11,7 +11,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What each crate beside the services may use of the others.
-const MAY_USE: [(&str, &[&str]); 14] = [
+const MAY_USE: [(&str, &[&str]); 15] = [
     ("proto", &[]),
     ("credentials", &[]),
     ("event-log", &[]),
@@ -27,15 +27,18 @@ const MAY_USE: [(&str, &[&str]); 14] = [
     ("loadtest", &["embedded-broker", "event-log", "kafka-log", "proto", "task-runtime"]),
     ("testkit", &["event-log", "membership", "ordermesh", "proto", "service-host", "state-store", "task-runtime"]),
     // The only one that composes: it may use every crate but these.
-    ("ordermesh", &["! loadtest", "! testkit"]),
+    ("ordermesh", &["! loadtest", "! loyalty-example", "! testkit"]),
+    // A program of somebody else's: it takes the whole mesh, and adds a service.
+    ("loyalty-example", &["ordermesh", "proto", "service-host", "task-runtime"]),
 ];
 /// What each service may use: never another service.
 const SERVICES_MAY_USE: [&str; 3] = ["proto", "service-host", "task-runtime"];
 /// What tests may use beside what their crate may: nothing in production code does.
-const TESTS_MAY_USE: [(&str, &str); 7] = [
+const TESTS_MAY_USE: [(&str, &str); 8] = [
     ("gateway", "testkit"),
     ("kafka-log", "state-store"),
     ("kafka-log", "task-runtime"),
+    ("loyalty-example", "testkit"),
     ("ordermesh", "testkit"),
     ("schemas", "testkit"),
     ("task-runtime", "embedded-broker"),

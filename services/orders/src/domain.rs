@@ -230,11 +230,19 @@ pub enum Marked {
 
 /// Marks that an order keeps; what comes after them is left out of its history.
 const HISTORY_MAX: usize = 1_000;
+/// With so many marks single pieces that were made are left out, which may be any number, so that everything else has room.
+const HISTORY_OF_PIECES_MAX: usize = 600;
 
 impl Order {
     /// Keeps marks for its history.
     pub fn note(&mut self, marks: impl IntoIterator<Item = Mark>) {
         note(&mut self.history, marks);
+    }
+
+    /// Keeps marks of single pieces.
+    pub fn note_pieces(&mut self, marks: impl IntoIterator<Item = Mark>) {
+        let room = HISTORY_OF_PIECES_MAX.saturating_sub(self.history.len());
+        self.note(marks.into_iter().take(room));
     }
 }
 

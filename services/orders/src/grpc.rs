@@ -3,7 +3,7 @@
 use proto::orders::v1 as api;
 use proto::orders::v1::order_service_server::OrderService;
 use service_host::watch::{Messages, Typed};
-use service_host::{Answer, Deadline, Look, Owner, Page, Problem, ReadBound, Watches, owner, validate};
+use service_host::{Answer, Code, Deadline, Look, Owner, Page, Problem, ReadBound, Watches, owner, validate};
 use task_runtime::{Feed, View};
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
@@ -150,10 +150,11 @@ impl OrderService for Orders {
     ) -> Result<Response<api::CancelOrderResponse>, Status> {
         let deadline = Deadline::of(request.metadata());
         let (metadata, _, request) = request.into_parts();
-        let order_id = request.order_id.clone();
+        let (order_id, is_repeatable) = (request.order_id.clone(), !request.request_id.is_empty());
         self.owner.execute::<api::CancelOrderReply>(&metadata, requests::cancel(self.owner.faults(), request)?).await?;
         // How an order ended never changes, so that every repeat of this request ends here with the same answer.
-        let ended = self.wait(deadline, &order_id, Milestone::Shipped).await?;
+        let ended = self.wait(deadline, &order_id, Milestone::Shipped).await;
+        let ended = ended.map_err(|problem| if is_repeatable { problem } else { recorded(problem, &order_id) })?;
         if ended.value.state != State::Cancelled {
             return Err(Problem::illegal_transition(ended.value.state.name(), CANCEL).into());
         }
@@ -176,6 +177,16 @@ impl OrderService for Orders {
         let (metadata, _, request) = request.into_parts();
         Ok(Response::new(Typed::new(self.open_many(&metadata, request).await?)))
     }
+}
+
+/// What is told when a cancellation without a request_id is recorded and what comes of it is to be heard elsewhere, or later. Nobody may
+/// send it again: once the order has ended, as it was told to, the second one is refused.
+fn recorded(problem: Problem, order_id: &str) -> Problem {
+    if problem.retry_after.is_none() && problem.code != Code::FailedPrecondition {
+        return problem;
+    }
+    let message = format!("the cancellation is recorded; read order {order_id} for what comes of it");
+    Problem::new(Code::Unavailable, "OUTCOME_UNKNOWN", message).with("outcome", "recorded")
 }
 
 /// A page of one partition's orders: of one customer or in one state along an index, else along the orders themselves.
@@ -212,3 +223,6 @@ fn stored(view: &View<'_>, order_id: &[u8]) -> Result<Option<Order>, Problem> {
 fn read_row(row: bytes::Bytes) -> Result<Order, Problem> {
     wire::order_of_row(row).map_err(|error| owner::unreadable("order row", &error))
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ mod tests;
 use service_host::input::InputError;
 use task_runtime::{Context, ProcessError};
 
-use crate::domain::life::{Decision, settle};
+use crate::domain::life::{Decision, Fact, settle};
 use crate::domain::{Change, Event, Mark, Marked, Order, State};
 use crate::wire::reads::FactOf;
 use crate::wire::{self, writes};
@@ -26,7 +26,10 @@ fn apply(ctx: &mut Context<'_>, fact: Option<FactOf>) -> Result<(), ProcessError
     let Some(mut order) = load(ctx, &order_id)? else {
         return Err(InputError::contradiction("order", order_id, "it does not exist").into());
     };
-    order.note(marks);
+    match fact {
+        Fact::PieceMade => order.note_pieces(marks),
+        _ => order.note(marks),
+    }
     let before = order.state;
     match settle(&mut order, fact, ctx.now_ms()) {
         Decision::Changed(change) => carry_out(ctx, &order_id, Some(before), &mut order, &change),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use prost::Message;
 use proto::orders::v1 as api;
-use service_host::token::{self, ResumeToken};
+use service_host::token::ResumeToken;
 use service_host::watch::{Plan, Row, Rows};
 use service_host::{FieldFaults, Problem, owner, validate};
 use task_runtime::{Content, Interest, Place, Record, StoreId, View};
@@ -33,8 +33,7 @@ pub(crate) fn of_one(
     partition: u32,
 ) -> Result<Plan, Problem> {
     validate::id(&mut faults, "order_id", &request.order_id);
-    let fingerprint = token::fingerprint(&request);
-    let token = faults.note(ResumeToken::decode(&request.resume_token, partition, fingerprint)).flatten();
+    let (fingerprint, token) = ResumeToken::of(&mut faults, &request, &request.resume_token, partition);
     faults.finish()?;
     let key = Bytes::copy_from_slice(request.order_id.as_bytes());
     let missing = Problem::not_found("order", &request.order_id);
@@ -60,8 +59,7 @@ pub(crate) fn of_many(
 ) -> Result<Plan, Problem> {
     let partition = Plan::partition_asked(metadata)?;
     let state = requests::filter(&mut faults, request.state, &request.customer_id);
-    let fingerprint = token::fingerprint(&request);
-    let token = faults.note(ResumeToken::decode(&request.resume_token, partition, fingerprint)).flatten();
+    let (fingerprint, token) = ResumeToken::of(&mut faults, &request, &request.resume_token, partition);
     faults.finish()?;
     let of_customer = !request.customer_id.is_empty();
     let customer_id = of_customer.then(|| Bytes::copy_from_slice(request.customer_id.as_bytes()));

@@ -10,11 +10,11 @@ mod tests;
 pub(crate) mod writes;
 
 use bytes::Bytes;
-use prost_types::Timestamp;
 use proto::common::v1 as common;
 use proto::orders::v1 as api;
 use proto::validation::v1 as checks;
 use service_host::input::{InputError, decode};
+use service_host::timestamp;
 
 use crate::domain::{Check, Content, Line, Money, Order, Reason, State};
 
@@ -148,9 +148,4 @@ fn reason_message(reason: &Reason) -> checks::Reason {
         code: reason.code.clone(),
         message: reason.message.clone(),
     }
-}
-
-fn timestamp(time_ms: i64) -> Timestamp {
-    let nanos = i32::try_from(time_ms.rem_euclid(1_000) * 1_000_000).expect("less than a second fits");
-    Timestamp { seconds: time_ms.div_euclid(1_000), nanos }
 }

@@ -8,6 +8,7 @@ use proto::payments::v1 as pb;
 use proto::payments::v1::payment_event;
 use service_host::Problem;
 use service_host::input::{InputError, check_key, decode};
+use service_host::timestamp;
 
 use crate::domain::{Account, Bill, Event, Money, Payment, PaymentState, Refusal, Settlement};
 
@@ -193,11 +194,6 @@ fn settlement(settlement: Settlement) -> pb::SettlementState {
         Settlement::Paid => pb::SettlementState::Paid,
         Settlement::Overpaid => pb::SettlementState::Overpaid,
     }
-}
-
-fn timestamp(ms: i64) -> prost_types::Timestamp {
-    let nanos = i32::try_from(ms.rem_euclid(1_000) * 1_000_000).expect("less than a second in nanoseconds fits");
-    prost_types::Timestamp { seconds: ms.div_euclid(1_000), nanos }
 }
 
 #[cfg(test)]

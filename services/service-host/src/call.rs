@@ -21,7 +21,7 @@ use tracing::{Instrument, Span, field};
 
 use crate::status::explain;
 use crate::telemetry::TRACE_TARGET;
-use crate::{Problem, grpc_timeout, trace_context};
+use crate::{Api, Problem, grpc_timeout, trace_context};
 use body::CallBody;
 use methods::{Method, Methods};
 
@@ -31,9 +31,11 @@ pub struct CallDeadline(pub Instant);
 
 /// What the calls of a server may take together.
 #[derive(Debug, Clone)]
-pub struct CallLimits {
+pub(crate) struct CallLimits {
     /// Calls at a time; more are OVERLOADED.
-    pub calls_max: usize,
+    pub(crate) calls_max: usize,
+    /// What metrics call the server.
+    pub(crate) door: &'static str,
 }
 
 /// The calls of one server.
@@ -48,9 +50,9 @@ impl<S> Calls<S>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send,
 {
-    pub(crate) fn new(service: S, limits: &CallLimits) -> Self {
+    pub(crate) fn new(service: S, limits: &CallLimits, api: &Api) -> Self {
         let calls_max = limits.calls_max.min(Semaphore::MAX_PERMITS);
-        Self { service, permits: Arc::new(Semaphore::new(calls_max)), methods: Arc::new(Methods::of_the_api()) }
+        Self { service, permits: Arc::new(Semaphore::new(calls_max)), methods: Arc::new(Methods::of(api, limits.door)) }
     }
 
     /// Answers one call.

@@ -78,14 +78,39 @@ where
     if let Some(path) = file {
         let text =
             std::fs::read_to_string(path).map_err(|source| ConfigError::File { path: path.to_owned(), source })?;
+        check_form(path, &text)?;
         figment = figment.merge(Named { name: format!("file {}", path.display()), inner: Toml::string(&text) });
     }
-    figment = figment.merge(Named { name: "environment".to_owned(), inner: Env::prefixed(ENV_PREFIX).split("__") });
+    let environment = || Env::prefixed(ENV_PREFIX).split("__");
+    figment = figment.merge(Named { name: "environment".to_owned(), inner: environment() });
+    // Everything else is read as a number or a truth value where it looks like one, and then is not what was written.
+    let secrets = environment();
+    for (path, text) in secrets.iter().map(|(key, text)| (key.as_str().to_ascii_lowercase(), text)) {
+        if !is_secret(&path) {
+            continue;
+        }
+        // What mounts and shells add at the end is no part of it.
+        let secret = Serialized::default(&path, text.trim_end_matches(['\r', '\n']));
+        figment = figment.merge(Named { name: "environment".to_owned(), inner: secret });
+    }
     for (path, value) in &overrides.values {
         let flag = Serialized::default(path, value);
         figment = figment.merge(Named { name: "command line".to_owned(), inner: flag });
     }
     figment.extract().map_err(|error| ConfigError::Invalid(describe(&figment, error)))
+}
+
+/// Sees that a file is TOML. What is wrong is told without the line that it is in: a secret may stand there.
+fn check_form(path: &Path, text: &str) -> Result<(), ConfigError> {
+    let Err(error) = toml::from_str::<toml::Table>(text) else { return Ok(()) };
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    Err(ConfigError::Invalid(format!("line {line}: {} (from file {})", error.message(), path.display())))
+}
+
+/// Whether a setting is a [`Secret`], by its name.
+fn is_secret(path: &str) -> bool {
+    path.rsplit('.').next().is_some_and(|name| ["password", "secret"].contains(&name))
 }
 
 /// Shows a configuration as TOML. Secrets are masked.

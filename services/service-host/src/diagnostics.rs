@@ -5,6 +5,8 @@ use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, health_reporter};
 
+use crate::Api;
+
 /// Says to the outside whether this process should be sent calls.
 #[derive(Debug, Clone)]
 pub struct Health(HealthReporter);
@@ -28,14 +30,15 @@ impl Health {
 }
 
 /// Routes with health and reflection, to add services to. Health says NOT_SERVING until it is told otherwise.
-/// Reflection describes the whole public API and this module's own services.
-pub async fn routes() -> (Health, Routes) {
+/// Reflection describes the whole API and this module's own services.
+pub async fn routes(api: &Api) -> (Health, Routes) {
     let (reporter, health) = health_reporter();
     let reporter = Health(reporter);
     reporter.not_serving(&[]).await;
     let descriptors = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
+        let builder = tonic_reflection::server::Builder::configure();
+        let builder = api.sets().fold(builder, tonic_reflection::server::Builder::register_encoded_file_descriptor_set);
+        builder
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             // So that tools can show the details of errors.
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)

@@ -21,6 +21,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// HTTP/2 windows. The connection's is far larger than a stream's, so that a few slow readers do not stall the others.
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+/// Headers or trailers of one answer. A refusal has all its details in them, in base64, and one that is over the limit cannot
+/// be told from a connection that broke: an instance that has answered would be taken for one that is not there.
+const HEADER_BYTES_MAX: u32 = 64 * 1024;
 
 /// What is given as the address of an instance is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -88,6 +91,7 @@ impl Dialer {
             .keep_alive_while_idle(true)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .http2_max_header_list_size(HEADER_BYTES_MAX)
             .tcp_nodelay(true);
         let channel = match &self.tls {
             None => endpoint.connect_lazy(),

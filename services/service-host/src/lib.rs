@@ -4,6 +4,7 @@
 //! Nothing here knows a rule of the domain.
 
 pub mod access;
+mod api;
 mod call;
 mod clock;
 pub mod config;
@@ -27,6 +28,7 @@ pub mod shutdown;
 pub mod status;
 mod sweep;
 pub mod telemetry;
+mod timestamp;
 pub mod tls;
 pub mod token;
 pub mod trace_context;
@@ -35,7 +37,8 @@ pub mod validate;
 pub mod watch;
 
 pub use access::AccessTokens;
-pub use call::{CallDeadline, CallLimits};
+pub use api::Api;
+pub use call::CallDeadline;
 pub use clock::Clock;
 pub use config::HostConfig;
 pub use credentials::FileError;
@@ -48,6 +51,7 @@ pub use owner::{Addresses, Answer, Call, Deadline, Listed, Look, Owner, Page, Re
 pub use server::{BindError, Drained, PeerAddress, Server};
 pub use sweep::Sweep;
 pub use telemetry::Telemetry;
+pub use timestamp::timestamp;
 pub use token::{ConsistencyToken, PageToken};
 pub use tracer::{KeyName, SpanTracer};
 pub use watch::{WatchConfig, Watches};

@@ -31,15 +31,11 @@ pub use refusals::unreadable;
 use crate::{ConsistencyToken, FieldFaults, FieldLimits, Problem, reply};
 use outage::LogWait;
 
-/// How long a wait lasts when the caller gives no deadline.
-pub const WAIT_MAX_DEFAULT: Duration = Duration::from_secs(600);
-
 /// The owner's side of one service in this process. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Owner {
     tasks: Tasks,
     instance: Arc<str>,
-    wait_max: Duration,
     log: LogWait,
     key_name: &'static str,
     addresses: Addresses,
@@ -130,7 +126,6 @@ impl Owner {
         Self {
             tasks,
             instance: instance.into(),
-            wait_max: WAIT_MAX_DEFAULT,
             log: LogWait::default(),
             key_name: "key",
             addresses: Addresses::default(),
@@ -162,13 +157,6 @@ impl Owner {
     #[must_use]
     pub fn keyed_by(mut self, key_name: &'static str) -> Self {
         self.key_name = key_name;
-        self
-    }
-
-    /// The same with another limit for waits of callers without a deadline.
-    #[must_use]
-    pub fn with_wait_max(mut self, wait_max: Duration) -> Self {
-        self.wait_max = wait_max;
         self
     }
 
@@ -279,7 +267,7 @@ impl Owner {
             Err(problem) => Some(Err(problem)),
         });
         let found = self.log.unless_out(&self.tasks, partition, found);
-        match tokio::time::timeout_at(deadline.answer_by(self.wait_max), found).await {
+        match tokio::time::timeout_at(deadline.answer_by(), found).await {
             Ok(found) => {
                 let found = found.map_err(|outage| refusals::log_away_while_waiting(&outage))?;
                 let (value, position) = found.map_err(|error| self.unanswered(error, partition))?;

@@ -10,6 +10,8 @@ const REBALANCING_RETRY: Duration = Duration::from_millis(200);
 const OVERLOADED_RETRY: Duration = Duration::from_millis(100);
 /// Advice for a caller whose partition's log does not answer.
 const LOG_RETRY: Duration = Duration::from_secs(1);
+/// So much of a path is told to who called it.
+const PATH_BYTES_MAX: usize = 256;
 
 impl Problem {
     /// Fields are malformed: INVALID_FIELD with every fault.
@@ -208,8 +210,9 @@ impl Problem {
             .with("stage", stage)
     }
 
-    /// There is no such method: UNKNOWN_METHOD.
+    /// There is no such method: UNKNOWN_METHOD. Of a path that is longer than any the begin is told: answers must fit into headers.
     pub fn unknown_method(path: &str) -> Self {
+        let path = &path[..path.floor_char_boundary(PATH_BYTES_MAX)];
         Self::new(Code::Unimplemented, "UNKNOWN_METHOD", format!("there is no method {path}"))
     }
 

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tower::Service;
 
+use crate::Api;
 use crate::call::{CallLimits, Calls};
 use crate::config::{LimitsConfig, ListenConfig};
 use crate::tls::ListenerTls;
@@ -32,6 +33,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const LOCAL_RESETS_MAX: usize = 1_024;
 /// Largest frame that is accepted: what gRPC uses by default.
 const FRAME_BYTES_MAX: u32 = 16 << 10;
+
+/// What metrics call the server that clients use, and the one for other instances.
+pub(crate) const CLIENTS: &str = "clients";
+const INSTANCES: &str = "instances";
 
 /// An address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +75,8 @@ pub struct Server {
     limits: LimitsConfig,
     http: http2::Builder<TokioExecutor>,
     tls: Option<ListenerTls>,
+    api: Api,
+    door: &'static str,
 }
 
 impl Server {
@@ -91,13 +98,32 @@ impl Server {
             .max_pending_accept_reset_streams(pending_resets_max)
             .max_local_error_reset_streams(LOCAL_RESETS_MAX)
             .auto_date_header(false);
-        Self { drain_timeout: listen.drain_timeout, limits: limits.clone(), http, tls: None }
+        Self {
+            drain_timeout: listen.drain_timeout,
+            limits: limits.clone(),
+            http,
+            tls: None,
+            api: Api::of_the_mesh(),
+            door: CLIENTS,
+        }
     }
 
     /// The same over TLS; in plain text without one.
     #[must_use]
     pub fn over(self, tls: Option<ListenerTls>) -> Self {
         Self { tls, ..self }
+    }
+
+    /// The same for the other instances of a mesh: metrics tell its calls from those of clients, most of which an instance forwards.
+    #[must_use]
+    pub fn for_instances(self) -> Self {
+        Self { door: INSTANCES, ..self }
+    }
+
+    /// The same for what else the process answers: metrics and spans name its methods.
+    #[must_use]
+    pub fn answering(self, api: Api) -> Self {
+        Self { api, ..self }
     }
 
     /// Serves until `shutdown`, then drains: accepts no more, tells every peer to go away, lets calls end for at most the
@@ -109,7 +135,7 @@ impl Server {
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
         S::Future: Send,
     {
-        let calls = Calls::new(service, &CallLimits { calls_max: self.limits.calls_max });
+        let calls = Calls::new(service, &CallLimits { calls_max: self.limits.calls_max, door: self.door }, &self.api);
         let slots = Arc::new(Semaphore::new(self.limits.connections_max));
         metrics::describe_counter!(
             connection::REFUSED_HANDSHAKES,

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use crate::{Code, Problem};
+use crate::{Code, FieldFaults, Problem};
 
 /// First byte of a consistency token.
 const CONSISTENCY: u8 = 0x11;
@@ -90,6 +90,17 @@ impl ResumeToken {
     /// The token as text.
     pub fn encode(&self) -> String {
         encode(RESUME, self)
+    }
+
+    /// The fingerprint of a request to this partition, and its `resume_token`; `None` to begin now, or if it is no good, which is noted.
+    pub fn of(
+        faults: &mut FieldFaults,
+        request: &impl Message,
+        resume_token: &str,
+        partition: u32,
+    ) -> (u64, Option<Self>) {
+        let fingerprint = fingerprint(request);
+        (fingerprint, faults.note(Self::decode(resume_token, partition, fingerprint)).flatten())
     }
 
     /// Reads the `resume_token` of a request to this partition whose other fields have this fingerprint; `None` to begin now.

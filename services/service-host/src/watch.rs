@@ -154,7 +154,8 @@ impl Watches {
         let incarnation = first.position.incarnation;
         let from = match &token {
             None => FeedPosition { incarnation, sequence: first.value.sent, offset: end },
-            Some(token) if token.life == ResumeToken::life_of(incarnation) => {
+            // One that has seen more than was ever sent was not given out here: it would hide from others what they miss.
+            Some(token) if token.life == ResumeToken::life_of(incarnation) && token.sequence <= first.value.sent => {
                 FeedPosition { incarnation, sequence: token.sequence, offset: token.offset }
             }
             Some(_) => {

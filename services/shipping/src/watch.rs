@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use prost::Message;
 use proto::shipping::v1 as pb;
-use service_host::token::{self, ResumeToken};
+use service_host::token::ResumeToken;
 use service_host::watch::{Plan, Row, Rows};
 use service_host::{FieldFaults, Problem};
 use task_runtime::{Content, Interest, Place, Record};
@@ -36,8 +36,7 @@ pub(crate) fn plan(
         None
     });
     let partition = Plan::partition_asked(metadata)?;
-    let fingerprint = token::fingerprint(&request);
-    let token = faults.note(ResumeToken::decode(&request.resume_token, partition, fingerprint)).flatten();
+    let (fingerprint, token) = ResumeToken::of(&mut faults, &request, &request.resume_token, partition);
     faults.finish()?;
     let encoded = |found: Option<pb::Shipment>| found.map(|shipment| shipment.encode_to_vec().into());
     let (store, row): (_, Row) = match state {

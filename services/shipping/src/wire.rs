@@ -8,6 +8,7 @@ use proto::orders::v1::{OrderEvent, order_event};
 use proto::shipping::v1 as pb;
 use service_host::Chain;
 use service_host::input::{InputError, check_key, decode};
+use service_host::timestamp;
 use task_runtime::Place;
 
 use crate::domain::{Event, Fact, Item, Shipment, State};
@@ -172,11 +173,6 @@ fn state_to_proto(state: State) -> pb::ShipmentState {
         State::Shipped => pb::ShipmentState::Shipped,
         State::Cancelled => pb::ShipmentState::Cancelled,
     }
-}
-
-fn timestamp(ms: i64) -> prost_types::Timestamp {
-    let nanos = i32::try_from(ms.rem_euclid(1_000) * 1_000_000).expect("less than a second in nanoseconds fits");
-    prost_types::Timestamp { seconds: ms.div_euclid(1_000), nanos }
 }
 
 #[cfg(test)]

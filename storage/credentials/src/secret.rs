@@ -3,7 +3,7 @@
 use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
-use serde::de::{Deserializer, Visitor};
+use serde::de::{Deserializer, Error, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
 /// A text that is masked wherever it is printed or serialised, and wiped from memory when it is dropped. An empty one is
@@ -63,37 +63,68 @@ impl Serialize for Secret {
     }
 }
 
+/// Only a text is taken. A number or a truth value may have been written otherwise than it is printed (`007`, `1_0`, `12.50`):
+/// what was taken would not be what was written. It is refused without being shown.
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-
-        // A password of digits comes from the environment as a number.
-        impl Visitor<'_> for Text {
-            type Value = Secret;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text")
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Secret, E> {
-                Ok(Secret::new(text))
-            }
-
-            fn visit_i64<E>(self, number: i64) -> Result<Secret, E> {
-                Ok(Secret::new(number.to_string()))
-            }
-
-            fn visit_u64<E>(self, number: u64) -> Result<Secret, E> {
-                Ok(Secret::new(number.to_string()))
-            }
-        }
-
+        // Asked for a text, some deserialisers say themselves what they found instead, and show it.
         deserializer.deserialize_any(Text)
+    }
+}
+
+struct Text;
+
+impl Text {
+    fn refused<E: Error>(found: &str) -> Result<Secret, E> {
+        Err(E::custom(format_args!("a secret is a text, and this is {found}: put it in quotes")))
+    }
+}
+
+impl Visitor<'_> for Text {
+    type Value = Secret;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text in quotes")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Secret, E> {
+        Ok(Secret::new(text))
+    }
+
+    fn visit_string<E: Error>(self, text: String) -> Result<Secret, E> {
+        Ok(Secret::new(text))
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Secret, E> {
+        Self::refused("true or false")
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Secret, E> {
+        Self::refused("a number")
+    }
+
+    fn visit_i128<E: Error>(self, _: i128) -> Result<Secret, E> {
+        Self::refused("a number")
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<Secret, E> {
+        Self::refused("a number")
+    }
+
+    fn visit_u128<E: Error>(self, _: u128) -> Result<Secret, E> {
+        Self::refused("a number")
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Secret, E> {
+        Self::refused("a number")
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde::de::IntoDeserializer;
+    use serde::de::value::Error as ValueError;
+
     use super::*;
 
     #[test]
@@ -105,10 +136,37 @@ mod tests {
     }
 
     #[test]
-    fn a_password_of_digits_is_a_text() {
-        assert_eq!(serde_json::from_str::<Secret>("12345").unwrap(), Secret::new("12345"));
-        assert_eq!(serde_json::from_str::<Secret>("-5").unwrap(), Secret::new("-5"));
-        assert_eq!(serde_json::from_str::<Secret>("\"x\"").unwrap(), Secret::new("x"));
-        assert!(serde_json::from_str::<Secret>("[1]").is_err());
+    fn a_text_is_taken_as_it_is_written() {
+        for text in ["x", "0012345678", "12.50", "true", ""] {
+            let written = serde_json::to_string(text).unwrap();
+            assert_eq!(serde_json::from_str::<Secret>(&written).unwrap(), Secret::new(text));
+        }
+        let letter: Result<Secret, ValueError> = Secret::deserialize('x'.into_deserializer());
+        assert_eq!(letter.unwrap(), Secret::new("x"));
+    }
+
+    #[test]
+    fn what_may_have_been_written_in_another_way_is_refused_and_not_shown() {
+        fn refused(secret: Result<Secret, ValueError>) -> String {
+            secret.unwrap_err().to_string()
+        }
+        let told = [
+            refused(Secret::deserialize(true.into_deserializer())),
+            refused(Secret::deserialize(77_u8.into_deserializer())),
+            refused(Secret::deserialize(77_u64.into_deserializer())),
+            refused(Secret::deserialize(77_u128.into_deserializer())),
+            refused(Secret::deserialize((-77_i8).into_deserializer())),
+            refused(Secret::deserialize((-77_i64).into_deserializer())),
+            refused(Secret::deserialize((-77_i128).into_deserializer())),
+            refused(Secret::deserialize(77.5_f32.into_deserializer())),
+            refused(Secret::deserialize(77.5_f64.into_deserializer())),
+        ];
+        for told in told {
+            assert!(told.contains("put it in quotes") && !told.contains("77"), "{told}");
+        }
+        for found in ["[77]", "{\"a\": 77}", "null", "77", "77.5", "1e77"] {
+            let told = serde_json::from_str::<Secret>(found).unwrap_err().to_string();
+            assert!(told.contains("in quotes") && !told.contains("77"), "{told}");
+        }
     }
 }

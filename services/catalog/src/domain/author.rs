@@ -70,7 +70,7 @@ pub fn decide(author: Option<&Author>, command: &Command, wanted: Option<u64>) -
     match (command, author) {
         (Command::Create(_), Some(Author { state: State::Valid, .. })) => return Err(Refusal::Exists),
         (Command::Update(_) | Command::Delete, None) => return Err(Refusal::NotFound),
-        _ => check_version(author.map_or(0, |author| author.version), wanted)?,
+        _ => check_version(author.map(|author| author.version), wanted)?,
     }
     match (command, author) {
         (Command::Update(_) | Command::Delete, Some(Author { state: State::Deleted, .. })) => Err(Refusal::Ended),

@@ -104,14 +104,14 @@ pub fn decide(
     if let Command::Create { title, author_code } = command {
         check_texts(&[("title", title)])?;
         if book.is_none() {
-            check_version(0, wanted)?;
+            check_version(None, wanted)?;
             return Ok(vec![Event::Created { title: title.clone(), author_code: author_code.clone() }]);
         }
         // Also when it was removed: its id stays taken.
         return Err(Refusal::Exists);
     }
     let book = book.ok_or(Refusal::NotFound)?;
-    check_version(book.version, wanted)?;
+    check_version(Some(book.version), wanted)?;
     if book.state == State::Removed {
         return Err(Refusal::Ended);
     }

@@ -217,6 +217,33 @@ fn a_refusal_is_answered_and_recorded_and_changes_nothing() {
 }
 
 #[test]
+fn an_etag_counts_in_one_spelling_only_and_for_nothing_new() {
+    let (mut library, id) = (Library::new(), book_id(1));
+    let create_author =
+        |etag: &str| requests::author(FieldFaults::new(), CREATE_AUTHOR, Some(author("ada", ADA, etag)), String::new());
+    let create_book = |etag: &str| {
+        let book = pb::Book { book_id: book_id(1), title: "Notes".into(), etag: etag.into(), ..Default::default() };
+        let request = pb::CreateBookRequest { book: Some(book), request_id: String::new() };
+        requests::create_book(FieldFaults::new(), request, &MetadataMap::new())
+    };
+    for etag in ["abc", "0", "1", "01"] {
+        let author = library.execute::<pb::Author>(create_author(etag)).unwrap_err();
+        let book = library.execute::<pb::Book>(create_book(etag)).unwrap_err();
+        assert_eq!([author.reason, book.reason], ["VERSION_CONFLICT"; 2], "{etag:?}");
+        assert_eq!(library.update_author("ada", ADA, etag).unwrap_err().reason, "AUTHOR_NOT_FOUND", "{etag:?}");
+    }
+    library.create_author("ada", ADA, "").unwrap();
+    library.create_book(&id, "").unwrap();
+    for etag in ["abc", "0", "01", "+1", " 1", "2"] {
+        let author = library.update_author("ada", ["Ada", "King"], etag).unwrap_err();
+        let request = pb::RemoveBookRequest { book_id: id.clone(), etag: etag.into(), ..Default::default() };
+        let book = library.execute::<pb::Book>(requests::remove_book(FieldFaults::new(), request)).unwrap_err();
+        assert_eq!([author.reason, book.reason], ["VERSION_CONFLICT"; 2], "{etag:?}");
+    }
+    assert_eq!(library.update_author("ada", ["Ada", "King"], "1").unwrap().etag, "2");
+}
+
+#[test]
 fn chapters_come_and_go_and_their_ids_do_not_come_back() {
     let (mut library, id) = (Library::new(), book_id(1));
     library.create_book(&id, "").unwrap();

@@ -3,6 +3,7 @@
 use prost::Message;
 use proto::catalog::v1 as pb;
 use proto::catalog::v1::{author_event, book_card_event, book_event, catalog_event};
+use service_host::timestamp;
 use service_host::{Code, Problem, Violation};
 
 use crate::domain::author::{self, Author, Names};
@@ -214,9 +215,4 @@ pub(crate) fn refusal(command: &str, problem: &Problem, now_ms: i64) -> pb::Refu
         message: problem.message.clone(),
         time: Some(timestamp(now_ms)),
     }
-}
-
-fn timestamp(ms: i64) -> prost_types::Timestamp {
-    let nanos = i32::try_from(ms.rem_euclid(1_000) * 1_000_000).expect("less than a second in nanoseconds fits");
-    prost_types::Timestamp { seconds: ms.div_euclid(1_000), nanos }
 }

@@ -254,9 +254,11 @@ pub(crate) fn book_wish(command: &Command) -> Result<(book::Command, String), In
     })
 }
 
-/// The version that an etag names; none when the caller does not care. Nothing has version 0.
+/// The version that an etag names; none when the caller does not care. Nothing has version 0, for which every etag stands that
+/// is not spelled as ours are.
 pub(crate) fn version(etag: &str) -> Option<u64> {
-    (!etag.is_empty()).then(|| etag.parse().unwrap_or(0))
+    let known = |version: &u64| version.to_string() == etag;
+    (!etag.is_empty()).then(|| etag.parse().ok().filter(known).unwrap_or(0))
 }
 
 fn of_book(mut faults: FieldFaults, request_id: &str, id: &str, etag: &str) -> FieldFaults {

@@ -103,6 +103,23 @@ fn a_reserve_after_its_release_is_refused() {
 }
 
 #[test]
+fn only_what_comes_back_too_late_to_remember_its_line_finds_it_closed() {
+    let closed = Some(Line::Closed);
+    for (line, age_ms, then) in [
+        (None, None, None),
+        (None, Some(i64::MIN), None),
+        (None, Some(99), None),
+        (None, Some(100), closed),
+        (None, Some(i64::MAX), closed),
+        (closed, Some(99), closed),
+        (Some(Line::Held(3)), Some(100), Some(Line::Held(3))),
+        (Some(Line::Refused(Fault::OutOfStock)), Some(100), Some(Line::Refused(Fault::OutOfStock))),
+    ] {
+        assert_eq!(recall(line, age_ms, 100), then, "{line:?} {age_ms:?}");
+    }
+}
+
+#[test]
 fn a_change_of_fulfilment_leaves_the_lines_that_hold_pieces_alone() {
     let held = Some(Line::Held(3));
     check((Some(made_to_order(10, 3)), held), (Action::Reserve, 3), (Some(made_to_order(10, 3)), held, PASS_STOCK));
@@ -130,7 +147,9 @@ fn a_command_on_another_version_is_refused() {
     assert_eq!(set_stock(Some(&product.stock), 50, Some(7)), Err(conflict.clone()));
     assert_eq!(add_stock(Some(&product.stock), 50, Some(0)), Err(conflict));
     let absent = Refusal::VersionConflict { current: 0 };
-    assert_eq!(upsert(None, "x", Fulfilment::FromStock, Some(1)), Err(absent));
+    for wanted in [0, 1, u64::MAX] {
+        assert_eq!(upsert(None, "x", Fulfilment::FromStock, Some(wanted)), Err(absent.clone()), "{wanted}");
+    }
 }
 
 #[test]
@@ -157,8 +176,10 @@ fn stock_that_stays_the_same_stays_in_its_version() {
 
 #[test]
 fn stock_of_an_unknown_product_cannot_be_set() {
-    assert_eq!(set_stock(None, 4, None), Err(Refusal::NotFound));
-    assert_eq!(add_stock(None, 4, None), Err(Refusal::NotFound));
+    for wanted in [None, Some(0), Some(1)] {
+        assert_eq!(set_stock(None, 4, wanted), Err(Refusal::NotFound), "{wanted:?}");
+        assert_eq!(add_stock(None, 4, wanted), Err(Refusal::NotFound), "{wanted:?}");
+    }
 }
 
 #[derive(Debug, Clone)]

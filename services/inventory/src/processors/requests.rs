@@ -4,13 +4,14 @@ use task_runtime::{Context, Definition, Input, ProcessError};
 
 use super::sweep::CLOSED_LINES;
 use crate::stores::{LINES, STOCK, line_key};
-use crate::{domain, topics, wire};
+use crate::{Config, domain, topics, wire};
 
-pub(crate) fn register(definition: Definition) -> Definition {
-    definition.input(topics::STOCK_REQUESTS, process)
+pub(crate) fn register(definition: Definition, config: &Config) -> Definition {
+    let kept_ms = i64::try_from(config.closed_lines_kept.as_millis()).unwrap_or(i64::MAX);
+    definition.input(topics::STOCK_REQUESTS, move |ctx, input| process(ctx, input, kept_ms))
 }
 
-fn process(ctx: &mut Context<'_>, input: &Input<'_>) -> Result<(), ProcessError> {
+fn process(ctx: &mut Context<'_>, input: &Input<'_>, kept_ms: i64) -> Result<(), ProcessError> {
     let Some(request) = wire::request(input.record.key.as_ref(), input.value()?)? else {
         tracing::warn!(topic = %input.topic, offset = %input.offset, "skipped a stock request of an unknown kind");
         return Ok(());
@@ -20,6 +21,9 @@ fn process(ctx: &mut Context<'_>, input: &Input<'_>) -> Result<(), ProcessError>
     let line_key = line_key(&request.order_id, request.line, &request.product_id);
     let stock = ctx.get(STOCK, product_key)?.map(|row| wire::stock(&row)).transpose()?;
     let line = ctx.get(LINES, &line_key)?.map(|row| wire::line(&row)).transpose()?;
+    // The sweep that forgot a line is in stream time, whereas a replayed record has the time at which it was first sent.
+    let age_ms = input.is_replay().then(|| ctx.stream_time_ms().saturating_sub(ctx.now_ms()));
+    let line = domain::recall(line, age_ms, kept_ms);
     let decision = domain::settle(stock.as_ref(), line.as_ref(), request.action, request.quantity);
     if let Some(stock) = decision.stock {
         ctx.put(STOCK, product_key, wire::stock_row(&stock));

@@ -24,7 +24,7 @@ struct Warehouse {
 
 impl Warehouse {
     fn new() -> Self {
-        Self { driver: Driver::new(crate::definition(&Config::default())) }
+        Self { driver: Driver::new(crate::definition(&Config::default()).replayable()) }
     }
 
     fn with(products: &[(&str, pb::Fulfilment, i64)]) -> Self {
@@ -51,35 +51,60 @@ impl Warehouse {
     }
 
     fn set_stock(&mut self, product_id: &str, quantity: i64) -> Result<pb::Product, Problem> {
-        let request = pb::SetStockRequest { product_id: product_id.into(), quantity, ..Default::default() };
+        self.set_stock_of(product_id, quantity, "")
+    }
+
+    fn set_stock_of(&mut self, product_id: &str, quantity: i64, etag: &str) -> Result<pb::Product, Problem> {
+        let etag = etag.into();
+        let request = pb::SetStockRequest { product_id: product_id.into(), quantity, etag, ..Default::default() };
         let answer = self.driver.command(SET_STOCK, product_id.as_bytes(), None, request.encode_to_vec(), "");
         reply::decode::<pb::SetStockResponse>(answer.unwrap()).map(|response| response.product.unwrap())
     }
 
     fn add_stock(&mut self, product_id: &str, quantity: i64, request_id: &str) -> Result<pb::Product, Problem> {
-        let request = pb::AddStockRequest { product_id: product_id.into(), quantity, ..Default::default() };
-        let answer =
-            self.driver.command(ADD_STOCK, product_id.as_bytes(), Some(request_id), request.encode_to_vec(), "");
+        self.add_stock_to(product_id, quantity, "", Some(request_id))
+    }
+
+    fn add_stock_to(
+        &mut self,
+        product_id: &str,
+        quantity: i64,
+        etag: &str,
+        request_id: Option<&str>,
+    ) -> Result<pb::Product, Problem> {
+        let etag = etag.into();
+        let request = pb::AddStockRequest { product_id: product_id.into(), quantity, etag, ..Default::default() };
+        let answer = self.driver.command(ADD_STOCK, product_id.as_bytes(), request_id, request.encode_to_vec(), "");
         reply::decode::<pb::AddStockResponse>(answer.unwrap()).map(|response| response.product.unwrap())
     }
 
     /// Sends one request and returns the outcome and code of its verdict.
     fn ask(
         &mut self,
-        (order_id, line): (&str, u32),
+        line: (&str, u32),
         product_id: &str,
         action: StockAction,
         quantity: i64,
     ) -> Option<(Outcome, String)> {
-        let request = StockRequest {
-            product_id: product_id.into(),
-            order_id: order_id.into(),
-            line,
-            action: action.into(),
-            quantity,
-            time: None,
-        };
-        self.driver.record("stock-requests", product_id.as_bytes(), request.encode_to_vec());
+        let request = request(line, product_id, action, quantity);
+        self.driver.record("stock-requests", product_id.as_bytes(), request);
+        self.answer(line, product_id)
+    }
+
+    /// Brings back the dead letter of a request for one piece of a jumper that was asked at `asked_ms`.
+    fn replay(&mut self, line: (&str, u32), action: StockAction, asked_ms: i64) -> Option<(Outcome, String)> {
+        let now_ms = self.driver.now_ms();
+        let headers = [("ordermesh-replay-topic", "stock-requests")];
+        let request = request(line, "jumper", action, 1);
+        // A letter keeps the time of its record.
+        self.driver.advance_to(asked_ms);
+        self.driver.record_with("inventory-replays", Some(b"jumper"), request, &headers);
+        self.driver.advance_to(now_ms);
+        self.answer(line, "jumper")
+    }
+
+    /// The outcome and code of the one verdict that was emitted, if any.
+    fn answer(&mut self, (order_id, line): (&str, u32), product_id: &str) -> Option<(Outcome, String)> {
         let mut emitted = self.driver.emitted();
         assert!(emitted.len() <= 1, "{emitted:?}");
         let record = emitted.pop()?;
@@ -93,6 +118,11 @@ impl Warehouse {
         let stock = wire::stock(&self.driver.get(STOCK, product_id.as_bytes()).unwrap()).unwrap();
         (stock.stock, stock.reserved)
     }
+}
+
+fn request((order_id, line): (&str, u32), product_id: &str, action: StockAction, quantity: i64) -> Vec<u8> {
+    let (product_id, order_id) = (product_id.into(), order_id.into());
+    StockRequest { product_id, order_id, line, action: action.into(), quantity, time: None }.encode_to_vec()
 }
 
 fn pass() -> Option<(Outcome, String)> {
@@ -164,6 +194,50 @@ fn a_reserve_after_its_release_is_refused_for_a_day() {
     // What comes later than that was lost, and the next sweep has forgotten the line.
     warehouse.driver.advance_to(DAY_MS + DAY_MS / 4 + 1);
     assert_eq!(warehouse.driver.get(LINES, &line_key("o-1", 0, "jumper")), None);
+}
+
+#[test]
+fn a_replayed_reserve_finds_its_line_closed_once_that_would_be_forgotten() {
+    use StockAction::{Release, Reserve, Ship};
+    let mut warehouse = Warehouse::with(&[("jumper", pb::Fulfilment::FromStock, 10)]);
+    warehouse.driver.advance_to(1_000);
+    assert_eq!(warehouse.ask(("o-1", 0), "jumper", Release, 1), None);
+    warehouse.driver.advance_to(3 * DAY_MS);
+    assert_eq!(warehouse.driver.get(LINES, &line_key("o-1", 0, "jumper")), None, "the release is forgotten");
+    assert_eq!(warehouse.replay(("o-1", 0), Reserve, 999), fail("LINE_CLOSED"));
+    for action in [Release, Ship] {
+        assert_eq!(warehouse.replay(("o-1", 0), action, 1_000), None);
+    }
+    assert_eq!(warehouse.stock("jumper"), (10, 0));
+    assert_eq!(warehouse.driver.view().scan(LINES, b"", None, 10).unwrap(), [], "nothing is left to release");
+}
+
+#[test]
+fn a_replayed_reserve_still_counts_as_long_as_a_closed_line_is_remembered() {
+    use StockAction::{Release, Reserve};
+    let mut warehouse = Warehouse::with(&[("jumper", pb::Fulfilment::FromStock, 10)]);
+    warehouse.driver.advance_to(1_000 + DAY_MS);
+    assert_eq!(warehouse.ask(("o-9", 0), "jumper", Reserve, 1), pass());
+    for (order_id, asked_ms, verdict) in
+        [("o-1", 1_001, pass()), ("o-2", 1_000, fail("LINE_CLOSED")), ("o-3", i64::MIN, fail("LINE_CLOSED"))]
+    {
+        assert_eq!(warehouse.replay((order_id, 0), Reserve, asked_ms), verdict, "{order_id}");
+    }
+    assert_eq!(warehouse.stock("jumper"), (10, 2));
+    // What a line holds is known for as long as it holds it.
+    assert_eq!(warehouse.replay(("o-9", 0), Reserve, 0), pass());
+    assert_eq!(warehouse.replay(("o-9", 0), Release, 0), None);
+    assert_eq!(warehouse.stock("jumper"), (10, 1));
+}
+
+#[test]
+fn a_task_that_was_away_for_days_reserves_what_waited_for_it() {
+    let mut warehouse = Warehouse::with(&[("jumper", pb::Fulfilment::FromStock, 10)]);
+    warehouse.driver.advance_to(3 * DAY_MS);
+    assert_eq!(warehouse.ask(("o-9", 0), "jumper", StockAction::Reserve, 1), pass());
+    warehouse.driver.advance_to(1_000);
+    assert_eq!(warehouse.ask(("o-1", 0), "jumper", StockAction::Reserve, 1), pass());
+    assert_eq!(warehouse.stock("jumper"), (10, 2));
 }
 
 #[test]
@@ -284,6 +358,34 @@ fn refusals_name_their_reason_and_are_remembered() {
     assert_eq!(warehouse.set_stock("socks", 3).unwrap_err().reason, "PRODUCT_NOT_FOUND");
     let conflict = warehouse.upsert("jumper", pb::Fulfilment::FromStock, "not a version").unwrap_err();
     assert_eq!((conflict.reason.as_ref(), conflict.metadata["wanted"].as_str()), ("VERSION_CONFLICT", "not a version"));
+}
+
+#[test]
+fn an_etag_counts_in_one_spelling_only() {
+    let mut warehouse = Warehouse::new();
+    warehouse.upsert("jumper", pb::Fulfilment::FromStock, "").unwrap();
+    for etag in ["0", "01", "+1", " 1", "1 ", "1.0", "abc", "2"] {
+        let upserted = warehouse.upsert("jumper", pb::Fulfilment::MadeToOrder, etag).unwrap_err();
+        let set = warehouse.set_stock_of("jumper", 3, etag).unwrap_err();
+        let added = warehouse.add_stock_to("jumper", 3, etag, None).unwrap_err();
+        assert_eq!([upserted.reason, set.reason, added.reason], ["VERSION_CONFLICT"; 3], "{etag:?}");
+    }
+    assert_eq!(warehouse.set_stock_of("jumper", 3, "1").unwrap().etag, "2");
+    assert_eq!(warehouse.add_stock_to("jumper", 3, "2", None).unwrap().etag, "3");
+}
+
+#[test]
+fn a_new_product_has_no_version_that_an_etag_could_name() {
+    let mut warehouse = Warehouse::new();
+    for etag in ["abc", "0", "1", "01"] {
+        let refused = warehouse.upsert("jumper", pb::Fulfilment::FromStock, etag).unwrap_err();
+        assert_eq!(refused.reason, "VERSION_CONFLICT", "{etag}");
+        let set = warehouse.set_stock_of("jumper", 3, etag).unwrap_err();
+        let added = warehouse.add_stock_to("jumper", 3, etag, None).unwrap_err();
+        assert_eq!([set.reason, added.reason], ["PRODUCT_NOT_FOUND"; 2], "{etag}");
+    }
+    assert_eq!(warehouse.driver.emitted(), []);
+    assert_eq!(warehouse.driver.get(STOCK, b"jumper"), None);
 }
 
 #[test]

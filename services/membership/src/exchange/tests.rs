@@ -78,6 +78,30 @@ async fn instances_hear_of_each_other_and_of_silence() {
     assert_eq!(two.exchange.look(|peers, now| peers.life("two", now)), Life::Alive);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_process_that_stood_still_does_not_take_the_silent_for_alive() {
+    let exchange = Exchange::new(config(), "me".into());
+    let life = |instance: &str| exchange.look(|peers, now| peers.life(instance, now));
+    let report = |instance: &str| Report {
+        instance: instance.into(),
+        address: String::new(),
+        life: 1,
+        sequence: 1,
+        is_leaving: false,
+        tasks: told(Role::Active, 1),
+    };
+    exchange.hear(report("silent"));
+    for _ in 0..4 {
+        tokio::time::advance(config().silent_after / 4).await;
+        exchange.look(|_, _| ());
+    }
+    exchange.hear(report("steady"));
+    tokio::time::advance(config().silent_after * 10).await;
+    assert_eq!((life("silent"), life("steady")), (Life::Silent, Life::Alive));
+    tokio::time::advance(config().silent_after / 4).await;
+    assert_eq!((life("silent"), life("steady")), (Life::Silent, Life::Alive));
+}
+
 #[tokio::test]
 async fn who_runs_nothing_listens_without_being_listed() {
     let (one, listener) = (instance("one").await, instance("listener").await);

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use kafka_log::wire::{Connection, Dial, Error};
+use kafka_log::wire::{Connection, Dial, Error, ResponseError};
 use kafka_protocol::messages::{FindCoordinatorRequest, MetadataRequest};
 use tokio::time::timeout;
 
@@ -31,12 +31,13 @@ impl Finder {
         Self { dial, brokers: configured.clone(), configured, request_timeout: config.request_timeout }
     }
 
-    /// A connection to the coordinator of the group of this name.
+    /// A connection to the coordinator of the group of this name. One broker that refuses speaks for all.
     pub(super) async fn find(&mut self, group: &str) -> Result<Connection, Error> {
         let mut last = None;
         for broker in self.brokers.clone() {
             match self.ask(&broker, group).await {
                 Ok(address) => return self.dial.connect(&address).await,
+                Err(error) if refusal(&error).is_some() => return Err(error),
                 Err(error) => last = Some(error),
             }
         }
@@ -60,6 +61,15 @@ impl Finder {
                 self.brokers.push(broker);
             }
         }
+    }
+}
+
+/// Why this client will not be told the coordinator of a group, however often it asks; `None` for what may pass.
+pub(super) fn refusal(error: &Error) -> Option<ResponseError> {
+    use ResponseError as E;
+    match error {
+        Error::Refused { code: code @ (E::GroupAuthorizationFailed | E::InvalidGroupId), .. } => Some(*code),
+        _ => None,
     }
 }
 

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::coordinator::Finder;
 use super::wire::text;
-use super::{Group, GroupError, leader};
+use super::{Group, GroupError, coordinator, leader};
 use crate::Member;
 
 /// Pause after a failure; it grows to the second.
@@ -45,6 +45,8 @@ enum Interrupted {
 pub(super) struct Session {
     group: Group,
     finder: Finder,
+    /// Whether the coordinator could not be found when it was looked for last.
+    is_missing: bool,
     member_id: StrBytes,
     reviewed: Instant,
 }
@@ -58,7 +60,7 @@ struct Seat {
 impl Session {
     pub(super) fn new(group: Group) -> Self {
         let finder = Finder::new(group.dial.clone(), &group.config);
-        Self { group, finder, member_id: StrBytes::default(), reviewed: Instant::now() }
+        Self { group, finder, is_missing: false, member_id: StrBytes::default(), reviewed: Instant::now() }
     }
 
     pub(super) async fn run(mut self, shutdown: CancellationToken) -> Result<(), GroupError> {
@@ -66,10 +68,9 @@ impl Session {
         loop {
             let mut connection = tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
-                found = self.finder.find(&self.group.config.group) => match found {
-                    Ok(connection) => connection,
-                    Err(error) => {
-                        tracing::debug!(error = %service_host::Chain(&error), "the coordinator cannot be found");
+                found = self.find() => match found? {
+                    Some(connection) => connection,
+                    None => {
                         tokio::time::sleep(pause).await;
                         pause = (pause * 2).min(PAUSE_MAX);
                         continue;
@@ -91,6 +92,28 @@ impl Session {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
+    }
+
+    /// The coordinator; `None` as long as it cannot be found.
+    async fn find(&mut self) -> Result<Option<Connection>, GroupError> {
+        let error = match self.finder.find(&self.group.config.group).await {
+            Ok(connection) => {
+                self.is_missing = false;
+                return Ok(Some(connection));
+            }
+            Err(error) => error,
+        };
+        if let Some(code) = coordinator::refusal(&error) {
+            let group = self.group.config.group.clone();
+            return Err(GroupError::Refused { group, reason: format!("{code:?}") });
+        }
+        // Once until it is found: a look a second would fill the log as long as the brokers are gone.
+        if std::mem::replace(&mut self.is_missing, true) {
+            tracing::debug!(error = %service_host::Chain(&error), "the coordinator cannot be found");
+        } else {
+            tracing::warn!(error = %service_host::Chain(&error), "the coordinator cannot be found");
+        }
+        Ok(None)
     }
 
     /// Joins again and again on one connection. Ends well only by leaving.
@@ -250,3 +273,6 @@ impl Session {
 fn millis(time: Duration) -> i32 {
     i32::try_from(time.as_millis()).unwrap_or(i32::MAX)
 }
+
+#[cfg(test)]
+mod tests;

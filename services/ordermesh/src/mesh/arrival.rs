@@ -8,6 +8,7 @@ use std::sync::Arc;
 use event_log::SharedLog;
 use kafka_log::wire::Dial;
 use membership::{Assignor, Exchange, Group, GroupConfig, InputRead, Member, Members, Readers, Static, Suggestions};
+use service_host::config::LimitsConfig;
 use service_host::{Drained, Server};
 use task_runtime::{InputPosition, Roster};
 use tokio::net::TcpListener;
@@ -23,6 +24,9 @@ use super::seat::Seat;
 use super::topology::Topologist;
 use crate::roles::{Roles, definitions};
 use crate::{Config, Security};
+
+/// What a gateway adds to the headers of a client at the most: trace, deadline, partition, a key that it made, and the secret.
+const ADDED_HEADER_BYTES: u32 = 4 << 10;
 
 /// What an instance joins a mesh with.
 #[derive(Debug)]
@@ -187,8 +191,23 @@ impl Arrival<'_> {
         let Security { instances, peer_secret, .. } = self.security;
         let admission = Admission { certificate: instances.is_some(), secret: peer_secret.clone() };
         let door = Door::new(self.roles.clone(), &self.exchange, self.replicas(), admission);
-        let server = Server::new(&self.config.listen, &self.config.limits).over(instances.clone());
+        let limits = of_the_door(&self.config.limits);
+        let server = Server::new(&self.config.listen, &limits).answering(self.config.additions.api());
+        let server = server.for_instances().over(instances.clone());
         tokio::spawn(server.serve(peers, door, stop.clone()))
+    }
+}
+
+/// The limits of calls from other instances. A gateway brings the calls of all its clients over a few connections, and one
+/// that waited there for a place would look like one to an owner that does not answer. So each connection has twice as many
+/// places as calls may be under way: one too many always gets in, and is answered. The headers that a gateway takes must pass
+/// here too, with what it adds to them.
+fn of_the_door(limits: &LimitsConfig) -> LimitsConfig {
+    let places = u32::try_from(limits.calls_max.saturating_mul(2)).unwrap_or(u32::MAX);
+    LimitsConfig {
+        streams_per_connection_max: places.max(limits.streams_per_connection_max),
+        header_bytes_max: limits.header_bytes_max.saturating_add(ADDED_HEADER_BYTES),
+        ..limits.clone()
     }
 }
 
@@ -242,5 +261,70 @@ impl Membership {
         let members: Members = instances.map(|(name, address)| (name.as_str().into(), member(address))).collect();
         let assignor = Assignor { standbys: config.mesh.standbys, ..Assignor::default() };
         Self::Static(Arc::new(Static::new(assignor, config.mesh.partitions, members)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::time::Duration;
+
+    use futures::stream::{FuturesUnordered, StreamExt};
+    use http::{Request, Response};
+    use service_host::config::ListenConfig;
+    use service_host::{Dialer, Problem};
+    use tonic::Status;
+    use tonic::body::Body;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    /// Serves with the limits of a door on a free port what never answers, but `/now`, and returns one connection to it.
+    async fn connected(limits: &LimitsConfig) -> service_host::PeerChannel {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let service = tower::service_fn(|request: Request<Body>| async move {
+            match request.uri().path() {
+                "/now" => Ok::<_, Infallible>(Problem::unknown_method("/now").into_http()),
+                _ => std::future::pending().await,
+            }
+        });
+        let server = Server::new(&ListenConfig::default(), &of_the_door(limits));
+        tokio::spawn(server.serve(listener, service, CancellationToken::new()));
+        Dialer::plain().channel(&address).unwrap()
+    }
+
+    fn reason(answer: &Response<Body>) -> String {
+        let status = Status::from_header_map(answer.headers()).unwrap();
+        Problem::from(&status).reason.into_owned()
+    }
+
+    #[tokio::test]
+    async fn a_call_too_many_of_another_instance_is_answered() {
+        let limits = LimitsConfig { streams_per_connection_max: 2, calls_max: 10, ..LimitsConfig::default() };
+        let channel = connected(&limits).await;
+        let call = |path| channel.clone().oneshot(Request::post(path).body(Body::empty()).unwrap());
+        // Only now the connection knows how many calls it may have.
+        assert_eq!(reason(&call("/now").await.unwrap()), "UNKNOWN_METHOD");
+        // Five too many: it does not matter which of them come last.
+        let calls: FuturesUnordered<_> = (0..15).map(|_| call("/never")).collect();
+        let answered = tokio::time::timeout(Duration::from_secs(20), calls.take(5).collect::<Vec<_>>()).await;
+        for answered in answered.expect("those too many are answered") {
+            assert_eq!(reason(&answered.unwrap()), "OVERLOADED");
+        }
+    }
+
+    #[tokio::test]
+    async fn headers_that_a_gateway_lets_in_pass_with_what_it_adds() {
+        let limits = LimitsConfig::default();
+        let channel = connected(&limits).await;
+        let request = Request::post("/now")
+            .header("x-of-a-client", "x".repeat(limits.header_bytes_max as usize))
+            .header(service_host::headers::PEER_SECRET, "x".repeat(1_000))
+            .body(Body::empty());
+        let answer = channel.oneshot(request.unwrap()).await.unwrap();
+        assert_eq!(reason(&answer), "UNKNOWN_METHOD");
+        let unlimited = of_the_door(&LimitsConfig { calls_max: usize::MAX, header_bytes_max: u32::MAX, ..limits });
+        assert_eq!((unlimited.streams_per_connection_max, unlimited.header_bytes_max), (u32::MAX, u32::MAX));
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::{Changelogs, Config};
 use anyhow::{Context, bail};
-use ordermesh::{Changelogs, Config};
 use proto::mesh::v1::{GetDigestsRequest, GetDigestsResponse, GetTopologyRequest, Role, Topology};
 use tonic::{Request, Status};
 

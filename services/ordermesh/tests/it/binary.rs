@@ -4,9 +4,20 @@ use std::net::TcpListener;
 use std::process::Output;
 use std::time::Duration;
 
+use proto::catalog::v1::ListBookCardsRequest;
+use proto::catalog::v1::catalog_service_client::CatalogServiceClient;
+use proto::customers::v1::ListCustomerOrdersRequest;
+use proto::customers::v1::customer_service_client::CustomerServiceClient;
+use proto::manufacturing::v1::manufacturing_service_client::ManufacturingServiceClient;
+use proto::manufacturing::v1::{GetWorkOrderRequest, WorkOrderState};
+use proto::notifications::v1::notification_service_client::NotificationServiceClient;
+use proto::notifications::v1::{ListNotificationsRequest, NotificationState};
 use proto::orders::v1::{OrderState, WaitFor};
+use proto::payments::v1::payment_service_client::PaymentServiceClient;
+use proto::payments::v1::{GetPaymentRequest, SettlementState};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tonic::Code;
+use tonic::transport::Channel;
 
 use crate::process::{Process, command};
 use crate::shop::{Shop, eventually, order, reason};
@@ -92,7 +103,8 @@ async fn a_scraper_sees_calls_commits_and_appends_of_dev() {
     shop.judged(order("c-1", &[("mug", 1)])).await;
     eventually("calls, commits and appends", async || {
         let seen = scraped(&address).await;
-        let calls = total(&seen, "ordermesh_rpc_total", &["OrderService/CreateOrder", "code=\"OK\""]);
+        let calls =
+            total(&seen, "ordermesh_rpc_total", &["OrderService/CreateOrder", "code=\"OK\"", "door=\"clients\""]);
         let timed = total(&seen, "ordermesh_rpc_duration_seconds_count", &["OrderService/CreateOrder"]);
         let commits = total(&seen, "ordermesh_commits_total", &["service=\"orders\""]);
         let certified = total(&seen, "ordermesh_commit_duration_seconds_count", &["service=\"orders\""]);
@@ -202,11 +214,43 @@ async fn the_sample_can_be_loaded_again_and_again() {
         }
         let orders = shop.all_orders().await;
         assert_eq!(orders.len(), 4);
+        shows_every_service(process.channel()).await;
         seen.push(orders.iter().map(|order| order.order_id.clone()).collect::<Vec<_>>());
         let (status, _) = tokio::task::spawn_blocking(move || process.terminate()).await.unwrap();
         assert!(status.success());
     }
     assert_eq!(seen[0], seen[1]);
+}
+
+/// Each service has something to look at.
+async fn shows_every_service(channel: Channel) {
+    eventually("a payment", async || {
+        let request = GetPaymentRequest { order_id: "sample-1".into(), ..Default::default() };
+        let payment = PaymentServiceClient::new(channel.clone()).get_payment(request).await.ok()?.into_inner();
+        (payment.state() == SettlementState::Paid).then_some(())
+    })
+    .await;
+    eventually("an e-mail", async || {
+        let request = ListNotificationsRequest { order_id: "sample-1".into(), ..Default::default() };
+        let answer = NotificationServiceClient::new(channel.clone()).list_notifications(request).await.ok()?;
+        (answer.into_inner().notifications.first()?.state() == NotificationState::Sent).then_some(())
+    })
+    .await;
+    eventually("a book card", async || {
+        let request = ListBookCardsRequest { author_code: "lovelace".into(), ..Default::default() };
+        let answer = CatalogServiceClient::new(channel.clone()).list_book_cards(request).await.ok()?;
+        (answer.into_inner().book_cards.len() == 1).then_some(())
+    })
+    .await;
+    eventually("a work order", async || {
+        let request = GetWorkOrderRequest { order_id: "sample-2".into(), ..Default::default() };
+        let answer = ManufacturingServiceClient::new(channel.clone()).get_work_order(request).await.ok()?;
+        (answer.into_inner().work_order?.state() == WorkOrderState::Open).then_some(())
+    })
+    .await;
+    let request = ListCustomerOrdersRequest { customer_id: "c-grace".into(), ..Default::default() };
+    let orders = CustomerServiceClient::new(channel).list_customer_orders(request).await.unwrap().into_inner();
+    assert_eq!(orders.customer_orders.len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

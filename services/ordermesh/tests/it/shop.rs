@@ -121,7 +121,7 @@ impl Shop {
         Ok(created)
     }
 
-    async fn see_to_customer(&self, customer_id: &str) -> Result<(), Status> {
+    pub(crate) async fn see_to_customer(&self, customer_id: &str) -> Result<(), Status> {
         if self.known.lock().unwrap().contains(customer_id) {
             return Ok(());
         }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::StreamExt;
 use proto::orders::v1::{GetOrderRequest, Order, OrderState, WaitFor};
 use proto::validation::v1::{Check, Outcome};
 use service_host::Problem;
@@ -167,6 +168,37 @@ async fn a_repeated_request_is_answered_as_the_first_time() {
     let status = shop.create(named(&first.order_id, order("c-1", &[("jumpers", 2)]))).await.unwrap_err();
     assert_eq!((status.code(), reason(&status)), (Code::AlreadyExists, "ORDER_EXISTS".to_owned()));
     assert_eq!(shop.all_orders().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_repeats_at_once_are_one_order() {
+    let (_mesh, shop) = shop().await;
+    shop.stock("jumpers", 10).await;
+    let wanted = order("c-1", &[("jumpers", 1)]);
+    shop.see_to_customer("c-1").await.unwrap();
+    let repeats = (0..1_000).map(|_| shop.create_for_stranger(wanted.clone(), "r-1"));
+    let answers = futures::future::try_join_all(repeats).await.unwrap();
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "each gets the first answer");
+    shop.wait(&answers[0].order_id, WaitFor::Shipped).await.unwrap();
+    assert_eq!((shop.all_orders().await.len(), shop.pieces("jumpers").await), (1, (9, 0, 9)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_orders_at_once_for_a_hundred_pieces_get_a_hundred() {
+    let (_mesh, shop) = shop().await;
+    // Made to order as well, so that nothing ships and what is reserved stays visible.
+    shop.made_to_order("card").await;
+    shop.stock("jumpers", 100).await;
+    for n in 0..50 {
+        shop.see_to_customer(&format!("c-{n}")).await.unwrap();
+    }
+    let orders = (0..1_000).map(|n| shop.judged(order(&format!("c-{}", n % 50), &[("jumpers", 1), ("card", 1)])));
+    let judged = futures::stream::iter(orders).buffer_unordered(200).collect::<Vec<_>>().await;
+    let (rejected, passed): (Vec<_>, Vec<_>) =
+        judged.into_iter().partition(|order| order.state() == OrderState::Rejected);
+    assert_eq!((passed.len(), rejected.len()), (100, 900));
+    assert!(rejected.iter().all(|order| order.reasons.iter().any(|reason| reason.code == "OUT_OF_STOCK")));
+    assert_eq!(shop.pieces("jumpers").await, (100, 100, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

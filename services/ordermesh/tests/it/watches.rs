@@ -8,6 +8,8 @@ use proto::orders::v1::{
     WatchOrdersResponse,
 };
 use proto::shipping::v1::{ShipmentState, WatchShipmentsRequest};
+use service_host::Clock;
+use service_host::token::{self, ResumeToken};
 use testkit::Mesh;
 use tonic::{Code, Status, Streaming};
 
@@ -70,12 +72,96 @@ async fn one_order_is_watched_from_its_snapshot_to_its_end() {
     let first = stream.message().await.unwrap().unwrap();
     assert!(first.order.is_none() && first.changes.is_empty() && !first.resume_token.is_empty());
 
+    let fingerprint = token::fingerprint(&again);
+    let partition = first.served_by.unwrap().partition.unsigned_abs();
+    let mut made_up = ResumeToken::decode(&again.resume_token, partition, fingerprint).unwrap().unwrap();
+    made_up.sequence += 1_000;
+    let ahead = WatchOrderRequest { resume_token: made_up.encode(), ..again.clone() };
+    let refused = shop.orders.clone().watch_order(timed(ahead)).await.unwrap_err();
+    assert_eq!((refused.code(), reason(&refused)), (Code::OutOfRange, "TOKEN_EXPIRED".to_owned()));
+
     let other = WatchOrderRequest { order_id: "o-2".into(), ..again };
     let refused = shop.orders.clone().watch_order(timed(other)).await.unwrap_err();
     assert_eq!((refused.code(), reason(&refused)), (Code::InvalidArgument, "INVALID_FIELD".to_owned()));
     let unknown = WatchOrderRequest { order_id: "o-2".into(), ..Default::default() };
     let refused = shop.orders.clone().watch_order(timed(unknown)).await.unwrap_err();
     assert_eq!((refused.code(), reason(&refused)), (Code::NotFound, "ORDER_NOT_FOUND".to_owned()));
+}
+
+/// What one who watches has been told: the newest version of each order, and whose place in the snapshot has come.
+#[derive(Default)]
+struct Told {
+    versions: BTreeMap<String, u64>,
+    in_snapshot: BTreeSet<String>,
+    is_complete: bool,
+}
+
+impl Told {
+    fn take(&mut self, message: WatchOrdersResponse) {
+        let version = |etag: &str| etag.parse::<u64>().unwrap();
+        for order in message.orders {
+            let known = self.versions.insert(order.order_id.clone(), version(&order.etag)).unwrap_or_default();
+            assert!(known <= version(&order.etag), "{} goes back to {}", order.order_id, order.etag);
+            assert!(self.in_snapshot.insert(order.order_id.clone()), "{} comes twice", order.order_id);
+        }
+        for change in message.changes {
+            let told = version(&change.etag);
+            if let Some(known) = self.versions.insert(change.order_id.clone(), told) {
+                assert_eq!(told, known + 1, "{} is left out or repeated", change.order_id);
+            }
+        }
+        self.is_complete |= message.snapshot_complete;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_in_many_pieces_breaks_off_and_goes_on_while_orders_change() {
+    let mut config = Mesh::config();
+    // Each order is a piece by itself.
+    config.watches.batch_bytes = 1;
+    let mesh = Mesh::with(config, Clock::system()).await;
+    let shop = Shop::new(mesh.channel());
+    shop.made_to_order("atlas").await;
+    let ids: Vec<String> = (0..40).map(|n| format!("o-{n}")).collect();
+    let (before, meanwhile) = ids.split_at(30);
+    for order_id in before {
+        shop.judged(named(order_id, order("c-1", &[("atlas", 1)]))).await;
+    }
+    let changing = async {
+        for (n, order_id) in before.iter().enumerate() {
+            shop.cancel(order_id).await.unwrap();
+            if n % 3 == 0 {
+                let new = &meanwhile[n / 3];
+                shop.create(named(new, order("c-1", &[("atlas", 1)]))).await.unwrap();
+                shop.cancel(new).await.unwrap();
+            }
+        }
+    };
+    let mut request = WatchOrdersRequest { snapshot: true, ..Default::default() };
+    let mut told = Told::default();
+    let watching = async {
+        let mut breaks = 0;
+        while !(told.is_complete && told.versions.len() == ids.len()) {
+            let mut stream = watch(&shop, request.clone()).await.unwrap();
+            for _ in 0..5 {
+                let message = stream.message().await.unwrap().unwrap();
+                request.resume_token.clone_from(&message.resume_token);
+                told.take(message);
+            }
+            breaks += 1;
+        }
+        breaks
+    };
+    let (breaks, ()) = tokio::time::timeout(PATIENCE, async { tokio::join!(watching, changing) }).await.unwrap();
+    assert!(breaks > 5, "{breaks}");
+    assert!(before.iter().all(|order_id| told.in_snapshot.contains(order_id)), "{:?}", told.in_snapshot);
+    // Whatever has not been told yet follows.
+    let mut stream = watch(&shop, request).await.unwrap();
+    for order in shop.all_orders().await {
+        while told.versions[&order.order_id].to_string() != order.etag {
+            told.take(tokio::time::timeout(PATIENCE, stream.message()).await.unwrap().unwrap().unwrap());
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

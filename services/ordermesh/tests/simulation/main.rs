@@ -5,7 +5,7 @@
 //! cargo test -p ordermesh --test simulation                              some seeds and all planted bugs
 //! cargo test --release -p ordermesh --test simulation -- --seeds 20000   as many as there is patience for
 //! ... -- --from 4711 --seeds 1 --trace                                   one run, line by line
-//! ... -- --bug release-twice --seeds 500                                 which seeds a planted bug is found by
+//! ... -- --bug release-unheld --seeds 500                                which seeds a planted bug is found by
 //! ```
 //!
 //! What always holds: the same seed gives the same run to the byte, on any machine. The faults and the judge of the commit

@@ -27,6 +27,8 @@ pub enum Fact {
     Shipped,
     /// It will never leave the house.
     ShipmentCancelled,
+    /// A piece of it is made.
+    PieceMade,
     /// Something that changes nothing here, and belongs to its history.
     Aside,
 }
@@ -63,7 +65,7 @@ pub fn settle(order: &mut Order, fact: Fact, now_ms: i64) -> Decision {
             Decision::Misplaced("a work order for an order that was never validated")
         }
         Fact::WorkOrderOpened | Fact::WorkOrderCompleted => Decision::Unchanged,
-        Fact::Aside => Decision::Unchanged,
+        Fact::PieceMade | Fact::Aside => Decision::Unchanged,
         Fact::Shipped => match order.state {
             State::Validated | State::InManufacturing | State::Ready => {
                 changed(order, State::Shipped, now_ms, Event::Shipped, Some(StockAction::Ship))

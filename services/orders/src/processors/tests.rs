@@ -144,6 +144,22 @@ fn a_new_order_is_stored_and_everyone_is_told() {
 }
 
 #[test]
+fn the_history_of_an_order_of_a_thousand_pieces_has_its_end() {
+    use manufacturing::manufacturing_event::Event as Made;
+    let mut driver = driver();
+    create(&mut driver);
+    pass(&mut driver);
+    manufacture(&mut driver, Made::Opened(manufacturing::WorkOrderOpened::default()));
+    for _ in 0..1_100 {
+        manufacture(&mut driver, Made::ItemManufactured(manufacturing::ItemManufactured::default()));
+    }
+    let pieces = row(&driver).history.len();
+    manufacture(&mut driver, Made::Completed(manufacturing::WorkOrderCompleted::default()));
+    assert_eq!((pieces, row(&driver).history.len()), (600, 602), "all is made, and it is ready");
+    assert_eq!(state(&driver), OrderState::Ready);
+}
+
+#[test]
 fn a_repeated_request_gets_the_first_answer_with_the_first_id() {
     let mut driver = driver();
     let payload = wish("", vec![line("jumper", 1)]);

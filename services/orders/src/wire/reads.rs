@@ -52,7 +52,8 @@ pub(crate) fn manufacturing_fact(input: &Input<'_>) -> Result<Option<FactOf>, Pr
         Some(Event::Opened(_)) => Fact::WorkOrderOpened,
         Some(Event::Completed(_)) => Fact::WorkOrderCompleted,
         // Single items are shipping's affair, and a cancelled work order follows from the order's own cancellation.
-        Some(Event::ItemManufactured(_) | Event::Cancelled(_)) => Fact::Aside,
+        Some(Event::ItemManufactured(_)) => Fact::PieceMade,
+        Some(Event::Cancelled(_)) => Fact::Aside,
         None => return Ok(None),
     };
     let marks = vec![Mark { topic: Marked::Manufactured, at: input.offset.0 }];

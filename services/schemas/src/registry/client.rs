@@ -3,6 +3,7 @@
 use base64::Engine;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use http::uri::Scheme;
 use http::{Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -147,10 +148,15 @@ pub(super) fn base(url: &str) -> Result<String, &'static str> {
     Ok(url.trim_end_matches('/').to_owned())
 }
 
-/// Whether the address stays within this machine.
-pub(super) fn is_loopback(url: &str) -> bool {
+/// Whether what is sent to the address goes in plain text beyond this machine. Asked of the address as it is called, in which
+/// the scheme may be written in any case.
+pub(super) fn is_readable_by_others(url: &str) -> bool {
     let uri: Option<Uri> = url.parse().ok();
-    let host = uri.as_ref().and_then(Uri::host).unwrap_or_default().trim_matches(['[', ']']);
+    uri.is_none_or(|uri| uri.scheme() != Some(&Scheme::HTTPS) && !is_this_machine(&uri))
+}
+
+fn is_this_machine(uri: &Uri) -> bool {
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 

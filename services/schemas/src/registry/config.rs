@@ -63,7 +63,7 @@ impl Config {
         let RegistryConfig { url, username, password, request_timeout, retry_pause_max, .. } = &self.registry;
         if let Some(url) = url {
             super::client::base(url).map_err(|reason| format!("schemas.registry.url is {url:?}, which {reason}"))?;
-            if url.starts_with("http://") && !password.is_empty() && !super::client::is_loopback(url) {
+            if !password.is_empty() && super::client::is_readable_by_others(url) {
                 return Err("schemas.registry.url is http://, over which everybody could read the password".to_owned());
             }
         }
@@ -120,8 +120,12 @@ mod tests {
             })
         };
         with_password("https://example.org").unwrap();
+        with_password("HTTPS://example.org").unwrap();
         with_password("http://127.0.0.1:8081").unwrap();
-        assert!(with_password("http://example.org").unwrap_err().contains("password"));
+        with_password("HTTP://localhost:8081").unwrap();
+        for url in ["http://example.org", "HTTP://example.org", "hTtP://localhost.example.org:8081/apis"] {
+            assert!(with_password(url).unwrap_err().contains("password"), "{url}");
+        }
         assert!(check(|registry| registry.username = "a:b".to_owned()).is_err());
         assert!(check(|registry| registry.request_timeout = Duration::ZERO).is_err());
         assert!(check(|registry| registry.retry_pause_max = Duration::ZERO).is_err());

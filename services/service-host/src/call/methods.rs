@@ -9,6 +9,8 @@ use metrics::{Counter, Histogram};
 use prost::Message;
 use prost_types::FileDescriptorSet;
 
+use crate::Api;
+
 /// Name of all methods that are not ours.
 const OTHER: &str = "_OTHER";
 
@@ -25,6 +27,8 @@ pub(crate) struct Method(Arc<Measured>);
 struct Measured {
     /// `package.Service/Method`.
     name: String,
+    /// Which of the servers of the process was called.
+    door: &'static str,
     seconds: Histogram,
     ok: Counter,
 }
@@ -36,19 +40,19 @@ impl std::fmt::Debug for Measured {
 }
 
 impl Methods {
-    /// Every method of the API.
-    pub(super) fn of_the_api() -> Self {
-        let files = FileDescriptorSet::decode(proto::FILE_DESCRIPTOR_SET).expect("the compiler wrote a descriptor set");
+    /// Every method of the API, of the server that is called `door`.
+    pub(super) fn of(api: &Api, door: &'static str) -> Self {
+        let sets = api.sets().map(|set| FileDescriptorSet::decode(set).expect("the compiler wrote a descriptor set"));
         let mut known = HashMap::new();
-        for file in &files.file {
+        for file in sets.flat_map(|set| set.file) {
             for service in &file.service {
                 for method in &service.method {
                     let name = format!("{}.{}/{}", file.package(), service.name(), method.name());
-                    known.insert(format!("/{name}"), Method::new(name));
+                    known.insert(format!("/{name}"), Method::new(name, door));
                 }
             }
         }
-        Self { known, other: Method::new(OTHER.to_owned()) }
+        Self { known, other: Method::new(OTHER.to_owned(), door) }
     }
 
     pub(super) fn find(&self, path: &str) -> Method {
@@ -57,10 +61,10 @@ impl Methods {
 }
 
 impl Method {
-    fn new(name: String) -> Self {
-        let seconds = metrics::histogram!("ordermesh_rpc_duration_seconds", "method" => name.clone());
-        let ok = metrics::counter!("ordermesh_rpc_total", "method" => name.clone(), "code" => "OK");
-        Self(Arc::new(Measured { name, seconds, ok }))
+    fn new(name: String, door: &'static str) -> Self {
+        let seconds = metrics::histogram!("ordermesh_rpc_duration_seconds", "method" => name.clone(), "door" => door);
+        let ok = metrics::counter!("ordermesh_rpc_total", "method" => name.clone(), "code" => "OK", "door" => door);
+        Self(Arc::new(Measured { name, door, seconds, ok }))
     }
 
     pub(super) fn name(&self) -> &str {
@@ -73,7 +77,32 @@ impl Method {
             self.0.ok.increment(1);
         } else {
             let code = crate::Code::from(code).name();
-            metrics::counter!("ordermesh_rpc_total", "method" => self.0.name.clone(), "code" => code).increment(1);
+            let method = self.0.name.clone();
+            metrics::counter!("ordermesh_rpc_total", "method" => method, "code" => code, "door" => self.0.door)
+                .increment(1);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost_types::{FileDescriptorProto, FileDescriptorSet, MethodDescriptorProto, ServiceDescriptorProto};
+
+    use super::*;
+
+    #[test]
+    fn methods_of_services_that_a_program_adds_have_their_names() {
+        let method = MethodDescriptorProto { name: Some("Get".to_owned()), ..Default::default() };
+        let service =
+            ServiceDescriptorProto { name: Some("Points".to_owned()), method: vec![method], ..Default::default() };
+        let file =
+            FileDescriptorProto { package: Some("shop".to_owned()), service: vec![service], ..Default::default() };
+        let added = FileDescriptorSet { file: vec![file] }.encode_to_vec().leak();
+        let path = "/shop.Points/Get";
+        assert_eq!(Methods::of(&Api::of_the_mesh(), "clients").find(path).name(), OTHER);
+        let methods = Methods::of(&Api::of_the_mesh().and(added), "clients");
+        assert_eq!((methods.find(path).name(), methods.find("/shop.Points/Set").name()), ("shop.Points/Get", OTHER));
+        let own = "ordermesh.orders.v1.OrderService/GetOrder";
+        assert_eq!(methods.find(&format!("/{own}")).name(), own);
     }
 }

@@ -54,6 +54,28 @@ fn defaults_yield_to_the_file_then_the_environment_then_the_flags() {
 }
 
 #[test]
+fn a_secret_of_the_environment_is_what_is_written_there() {
+    for written in ["12345", "0012345678", "+4711", "12.50", "true", " x ", "\"x\"", "[1, 2]", "{a=1}"] {
+        let env = [("ORDERMESH__MAIL__PASSWORD", written), ("ORDERMESH__MAIL__ATTEMPTS", "7")];
+        let whole = load_with("[mail]\npassword = 'of the file'", &env, &Overrides::new()).unwrap();
+        assert_eq!(whole.mail, Mail { password: Secret::new(written), attempts: 7 });
+    }
+    let env = [("ORDERMESH__MAIL__PASSWORD", "of a mounted file\r\n")];
+    let whole = load_with("", &env, &Overrides::new()).unwrap();
+    assert_eq!(whole.mail.password, Secret::new("of a mounted file"));
+    for unquoted in ["geheim", "007", "geheim\""] {
+        let error = load_with(&format!("[mail]\n\npassword = {unquoted}"), &[], &Overrides::new()).unwrap_err();
+        assert!(error.starts_with("line 3: ") && error.contains("ordermesh.toml"), "{error}");
+        assert!(!error.contains("geheim") && !error.contains("007"), "{error}");
+    }
+    for number in ["4711", "4711.5", "true"] {
+        let error = load_with(&format!("[mail]\npassword = {number}"), &[], &Overrides::new()).unwrap_err();
+        assert!(error.starts_with("mail.password") && error.contains("put it in quotes"), "{error}");
+        assert!(!error.contains(number) || number == "true", "{error}");
+    }
+}
+
+#[test]
 fn nothing_given_is_the_default() {
     assert_eq!(load_with("", &[], &Overrides::new()).unwrap(), Whole::default());
 }

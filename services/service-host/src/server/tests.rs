@@ -96,7 +96,7 @@ impl Running {
     async fn start(listen: ListenConfig, limits: LimitsConfig) -> Self {
         let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (health, routes) = diagnostics::routes().await;
+        let (health, routes) = diagnostics::routes(&Api::of_the_mesh()).await;
         let orders = Orders::default();
         let go_on = orders.go_on.clone();
         let service = OrderServiceServer::new(orders)

@@ -1,5 +1,7 @@
 //! Every row of the documented table has its code, reason and facts, and survives the way through gRPC.
 
+#![expect(clippy::disallowed_methods, reason = "statuses of others, which are explained here")]
+
 use std::time::Duration;
 
 use super::*;

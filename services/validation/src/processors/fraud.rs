@@ -36,8 +36,11 @@ fn process(ctx: &mut Context<'_>, input: &Input<'_>, rules: &Rules) -> Result<()
     let row = ctx.get(stores::FRAUD_SESSIONS, customer)?;
     let is_new = row.is_none();
     let mut history = row.map(wire::history).transpose()?.unwrap_or_default();
-    let stream_time_ms = ctx.stream_time_ms();
-    let alert = rules.velocity.count(&mut history.windows, order.placed.time_ms, stream_time_ms);
+    // The time of others says nothing here: whoever catches up has seen it before the orders of this customer, which come one
+    // after the other. Nor does a customer's own time count further ahead than the owner's clock allows.
+    let newest_ms = history.sessions.iter().map(|session| session.end_ms).max();
+    let newest_ms = newest_ms.max(Some(order.placed.time_ms)).unwrap_or(order.placed.time_ms).min(ctx.stream_time_ms());
+    let alert = rules.velocity.count(&mut history.windows, order.placed.time_ms, newest_ms);
     if let Some(alert) = alert {
         ctx.put(
             stores::FRAUD_ALERTS,
@@ -45,7 +48,7 @@ fn process(ctx: &mut Context<'_>, input: &Input<'_>, rules: &Rules) -> Result<()
             writes::alert_row(&alert),
         );
     }
-    rules.sessions.prune(&mut history.sessions, stream_time_ms);
+    rules.sessions.prune(&mut history.sessions, newest_ms);
     let verdict = judge(&mut history.sessions, order.placed, rules.sessions, order.limit);
     if is_new {
         schedule(ctx, customer, &history, rules);

@@ -45,11 +45,16 @@ fn create(driver: &mut Driver, quantities: &[i64]) {
 }
 
 fn place(driver: &mut Driver, order_id: &str, customer_id: &str, minor_units: i64) {
+    let time = time(driver);
+    place_at(driver, time, order_id, customer_id, minor_units);
+}
+
+fn place_at(driver: &mut Driver, time: Option<Timestamp>, order_id: &str, customer_id: &str, minor_units: i64) {
     let total = Some(Money { currency_code: "EUR".into(), minor_units });
     let placed = orders::OrderPlaced {
         order_id: order_id.into(),
         customer_id: customer_id.into(),
-        time: time(driver),
+        time,
         total,
         ..Default::default()
     };
@@ -77,7 +82,7 @@ fn judge_line(driver: &mut Driver, line: u32, outcome: Outcome) {
         line,
         product_id: format!("p{line}"),
         outcome: outcome.into(),
-        code: if outcome == Outcome::Fail { "INSUFFICIENT_STOCK".into() } else { String::new() },
+        code: if outcome == Outcome::Fail { "OUT_OF_STOCK".into() } else { String::new() },
         message: String::new(),
         fulfilment: if outcome == Outcome::Pass { Fulfilment::FromStock.into() } else { 0 },
         time: time(driver),
@@ -171,7 +176,7 @@ fn details_are_judged_on_the_creation_and_later_reasons_are_added() {
     judge_line(&mut driver, 0, Outcome::Fail);
     judge_line(&mut driver, 0, Outcome::Fail);
     let emitted = events(&driver.emitted());
-    assert!(matches!(&emitted[..], [added @ Event::ReasonsAdded(_)] if codes(added) == ["INSUFFICIENT_STOCK"]));
+    assert!(matches!(&emitted[..], [added @ Event::ReasonsAdded(_)] if codes(added) == ["OUT_OF_STOCK"]));
 }
 
 #[test]
@@ -277,6 +282,22 @@ fn a_third_order_within_the_window_raises_one_alert_that_is_kept_current_and_fai
     place(&mut driver, "e", "c-1", 1);
     assert_eq!(alerts(&driver), [("c-1".to_owned(), begin, 4), ("c-2".to_owned(), begin, 3)]);
     assert!(fraud_verdicts(&mut driver).iter().all(|(_, outcome)| *outcome == Outcome::Pass));
+}
+
+#[test]
+fn orders_that_are_read_long_after_others_are_judged_and_counted_as_in_time() {
+    let mut driver = driver();
+    let begin = START_MS - START_MS.rem_euclid(30_000);
+    let at = |seconds: i64| Some(Timestamp { seconds: begin / 1_000 + seconds, nanos: 0 });
+    driver.advance_to(begin + 5 * HOUR_MS);
+    place(&mut driver, "of now", "c-9", 1);
+    for (seconds, order_id) in [(1, "a"), (5, "b"), (9, "c")] {
+        place_at(&mut driver, at(seconds), order_id, "c-1", 90_000);
+    }
+    assert_eq!(alerts(&driver), [("c-1".to_owned(), begin, 3)]);
+    let verdicts = fraud_verdicts(&mut driver);
+    let outcomes: Vec<Outcome> = verdicts.iter().map(|(_, outcome)| *outcome).collect();
+    assert_eq!(outcomes, [Outcome::Pass, Outcome::Pass, Outcome::Pass, Outcome::Fail], "all three are one session");
 }
 
 #[test]

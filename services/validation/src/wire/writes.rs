@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use prost::Message;
-use prost_types::Timestamp;
 use proto::common::v1 as common;
 use proto::inventory::v1 as inventory;
 use proto::validation::v1 as api;
+pub(super) use service_host::timestamp;
 
 use super::{check_message, fulfilment_message, outcome_message};
 use crate::domain::aggregate::{Announcement, Conclusion, Heard, Validation};
@@ -116,11 +116,6 @@ fn reason_messages(reasons: Vec<Reason>) -> Vec<api::Reason> {
         message: reason.message,
     };
     reasons.into_iter().map(reason).collect()
-}
-
-pub(super) fn timestamp(time_ms: i64) -> Timestamp {
-    let nanos = i32::try_from(time_ms.rem_euclid(1_000) * 1_000_000).expect("less than a second fits");
-    Timestamp { seconds: time_ms.div_euclid(1_000), nanos }
 }
 
 fn encode(message: &impl Message) -> Bytes {

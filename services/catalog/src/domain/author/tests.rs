@@ -68,7 +68,11 @@ fn a_version_that_is_wanted_must_be_current() {
     check(&author(State::Valid, 3), &Command::Update(ada()), Some(0), conflict(3));
     check(&author(State::Deleted, 4), &Command::Delete, Some(3), conflict(4));
     check(&author(State::Deleted, 4), &Command::Create(ada()), Some(4), Ok(Some(Event::Created(ada()))));
-    check(&None, &Command::Create(ada()), Some(1), conflict(0));
+    for wanted in [0, 1, u64::MAX] {
+        check(&None, &Command::Create(ada()), Some(wanted), conflict(0));
+        check(&None, &Command::Update(ada()), Some(wanted), Err(Refusal::NotFound));
+        check(&None, &Command::Delete, Some(wanted), Err(Refusal::NotFound));
+    }
 }
 
 #[test]

@@ -46,7 +46,9 @@ fn a_book_is_created_once() {
     check(Some(&book(&[], 0)), &create("Notes"), None, Err(Refusal::Exists));
     check(Some(&removed()), &create("Notes"), None, Err(Refusal::Exists));
     check(None, &create(" "), None, Err(Refusal::Blank(vec!["title"])));
-    check(None, &create("Notes"), Some(1), Err(Refusal::VersionConflict { current: 0 }));
+    for wanted in [0, 1, u64::MAX] {
+        check(None, &create("Notes"), Some(wanted), Err(Refusal::VersionConflict { current: 0 }));
+    }
 }
 
 #[test]
@@ -102,6 +104,9 @@ fn a_version_that_is_wanted_must_be_current() {
         check(Some(&removed()), &command, Some(8), conflict.clone());
     }
     check(Some(&book(&[], 0)), &Command::Remove, Some(7), Ok(vec![Event::Removed]));
+    for command in [Command::SetAuthor(None), add("x"), Command::RemoveChapter(555), Command::Remove] {
+        check(None, &command, Some(0), Err(Refusal::NotFound));
+    }
 }
 
 fn any_command() -> impl Strategy<Value = Command> {

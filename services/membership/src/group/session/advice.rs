@@ -59,9 +59,21 @@ impl Session {
 
     /// A member that starts again at another address tells nobody but the coordinator.
     pub(super) async fn read_addresses(&self, connection: &mut Connection) -> Result<(), Interrupted> {
+        use ResponseError as E;
         let request = DescribeGroupsRequest::default().with_groups(vec![self.group_id()]);
         let answer = self.call(connection, &request, 0..=5).await?;
-        let Some(group) = answer.groups.into_iter().find(|group| group.error_code == 0) else { return Ok(()) };
+        let Some(group) = answer.groups.into_iter().next() else { return Ok(()) };
+        let lasting =
+            [E::NotCoordinator, E::CoordinatorNotAvailable, E::GroupAuthorizationFailed].map(|code| code.code());
+        match group.error_code {
+            0 => {}
+            // Nothing else tells it to whoever is no member, and the connection to a former coordinator may live for ever.
+            code if lasting.contains(&code) => return self.check(connection, code),
+            code => {
+                tracing::debug!(code, "addresses cannot be read at present");
+                return Ok(());
+            }
+        }
         // While members are joining, the coordinator shows none or old ones.
         if group.group_state.as_str() != "Stable" {
             return Ok(());

@@ -149,3 +149,23 @@ async fn who_asks_for_signs_of_life_all_the_time_gets_them_and_holds_nobody_up()
         server.stop().await;
     }
 }
+
+#[tokio::test]
+async fn who_gives_no_sign_of_life_is_cut_and_who_does_may_stay_without_a_call() {
+    // Long enough that a busy machine answers in time.
+    let (keepalive_interval, keepalive_timeout) = (Duration::from_millis(50), Duration::from_secs(3));
+    let limits = LimitsConfig { keepalive_interval, keepalive_timeout, ..LimitsConfig::default() };
+    let server = Running::start(ListenConfig::default(), limits).await;
+    let quiet = server.client().await;
+    let mut dead = connect(server.address, &[]).await;
+    let mut asked = 0;
+    let cut = async {
+        while let Ok((kind, flags, ..)) = receive(&mut dead).await {
+            asked += u32::from(kind == PING && flags == 0);
+        }
+    };
+    tokio::time::timeout(SOON, cut).await.expect("it is cut");
+    assert!(asked > 0, "it was asked before");
+    assert!(quiet.call::<GetOrderResponse>(GET_ORDER, &[], &get("o")).await.is_ok());
+    server.stop().await;
+}

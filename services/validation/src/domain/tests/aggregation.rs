@@ -33,7 +33,7 @@ fn line_passes(line: u32, fulfilment: Fulfilment) -> Happening {
 }
 
 fn line_fails(line: u32) -> Happening {
-    let outcome = Outcome::Fail { code: "INSUFFICIENT_STOCK".to_owned(), message: String::new() };
+    let outcome = Outcome::Fail { code: "OUT_OF_STOCK".to_owned(), message: String::new() };
     Happening::Judged(Verdict { check: Check::Inventory, line, product_id: format!("p{line}"), outcome })
 }
 
@@ -75,7 +75,7 @@ fn a_repeated_verdict_changes_nothing() {
 #[test]
 fn one_fail_is_enough_and_later_fails_are_added() {
     let failed = Failed { reasons: vec![reason(Check::Fraud, "", "F")] };
-    let added = ReasonsAdded { reasons: vec![reason(Check::Inventory, "p1", "INSUFFICIENT_STOCK")] };
+    let added = ReasonsAdded { reasons: vec![reason(Check::Inventory, "p1", "OUT_OF_STOCK")] };
     let when =
         [created(2), fails(Check::Fraud, "F"), line_passes(0, FromStock), line_fails(1), line_fails(1), fraud_passes()];
     check(&when, &[failed, added], Some(Conclusion::Failed));
@@ -88,7 +88,7 @@ fn every_reason_that_is_known_comes_with_the_fail() {
     let reasons = vec![
         reason(Check::Details, "", "D"),
         reason(Check::Fraud, "", "F"),
-        reason(Check::Inventory, "p0", "INSUFFICIENT_STOCK"),
+        reason(Check::Inventory, "p0", "OUT_OF_STOCK"),
     ];
     let when = [line_fails(0), fails(Check::Fraud, "F"), Happening::Created(order, details)];
     check(&when, &[Failed { reasons }], Some(Conclusion::Failed));
@@ -109,7 +109,7 @@ fn a_fail_after_the_timeout_is_added_and_a_timeout_after_the_end_is_nothing() {
     let mut validation = check(&[created(1)], &[], None);
     validation.observe(Happening::TimedOut, &REQUIRED);
     let step = validation.observe(line_fails(0), &REQUIRED);
-    let reasons = vec![reason(Check::Inventory, "p0", "INSUFFICIENT_STOCK")];
+    let reasons = vec![reason(Check::Inventory, "p0", "OUT_OF_STOCK")];
     assert_eq!(step.announce, Some(ReasonsAdded { reasons }));
     let when = [created(1), fraud_passes(), line_passes(0, FromStock), Happening::TimedOut];
     check(&when, &[Passed { fulfilments: vec![FromStock] }], Some(Conclusion::Passed));
