@@ -223,7 +223,7 @@ impl<'a> Batch<'a> {
     ///
     /// # Errors
     /// The store failed.
-    pub(crate) fn timer(&mut self, full_key: &[u8], due_ms: i64) -> Result<(), state_store::Error> {
+    pub(crate) fn timer(&mut self, full_key: &[u8], due_ms: i64, late_ms: i64) -> Result<(), state_store::Error> {
         self.items += 1;
         self.fires = true;
         let set = self.overlay.get(self.store, full_key)?;
@@ -239,7 +239,8 @@ impl<'a> Batch<'a> {
             return Ok(());
         };
         let handler: TimerHandler = handler.clone();
-        match self.work("timer", name, key, due_ms, None, |context| handler(context, &Timer { key, due_ms })) {
+        let timer = Timer { key, due_ms, late_ms };
+        match self.work("timer", name, key, due_ms, None, |context| handler(context, &timer)) {
             Err(ProcessError::Store(error)) => Err(error),
             Err(ProcessError::Poison(reason)) => {
                 tracing::error!(timer = name, key = %key.escape_ascii(), reason, "timer cannot be processed");

@@ -68,6 +68,9 @@ pub struct Timer<'a> {
     pub key: &'a [u8],
     /// Event time that it was set for, in milliseconds since the Unix epoch.
     pub due_ms: i64,
+    /// How long after that it fires, in milliseconds: much, if nobody owned the task at the time, or the owner could not keep up, or
+    /// it was set for a time that had passed.
+    pub late_ms: i64,
 }
 
 pub(crate) type RecordHandler = Arc<dyn Fn(&mut Context<'_>, &Input<'_>) -> Result<(), ProcessError> + Send + Sync>;

@@ -14,7 +14,7 @@ use crate::domain::velocity;
 pub struct Config {
     /// The checks that must pass. Others are recorded and decide nothing.
     pub required_checks: Vec<RequiredCheck>,
-    /// Time from an order's creation until it fails for want of verdicts.
+    /// Time from an order's creation until it fails for want of verdicts. It begins anew when the mesh was away as it ended.
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,
     /// Longest inactivity within a fraud session.

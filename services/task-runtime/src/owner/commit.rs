@@ -62,11 +62,11 @@ impl Task {
         let mut replies = Vec::new();
         let (items_max, bytes_max) = (self.config.batch_items_max, self.config.batch_bytes_max);
         let has_room = |batch: &Batch<'_>| batch.items() < items_max && batch.bytes() < bytes_max;
-        for (due_ms, key) in self.timers.due(now) {
+        for (due_ms, late_ms, key) in self.timers.due(now) {
             if !has_room(&batch) {
                 break;
             }
-            batch.timer(key, due_ms).map_err(TaskError::from_store)?;
+            batch.timer(key, due_ms, late_ms).map_err(TaskError::from_store)?;
         }
         let sweep = self.timers.sweep(now);
         if let Some((from_ms, upto_ms)) = sweep {

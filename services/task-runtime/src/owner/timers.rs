@@ -74,10 +74,10 @@ impl Timers {
         timer.into_iter().chain(self.expiry_fires_ms).min()
     }
 
-    /// Timers that fire now, earliest first: what they were set for, and their keys.
-    pub(crate) fn due(&self, now: Moment) -> impl Iterator<Item = (i64, &Bytes)> {
+    /// Timers that fire now, earliest first: what they were set for, how late that is, and their keys.
+    pub(crate) fn due(&self, now: Moment) -> impl Iterator<Item = (i64, i64, &Bytes)> {
         let fire = self.by_time.iter().take_while(move |(fires_ms, _, _)| *fires_ms <= now.monotonic_ms);
-        fire.map(|(_, due_ms, key)| (*due_ms, key))
+        fire.map(move |(fires_ms, due_ms, key)| (*due_ms, now.monotonic_ms.saturating_sub(*fires_ms), key))
     }
 
     /// The answers to be forgotten, if it is time: from when on they expired, and up to when. A wall clock that was put ahead lets
@@ -155,7 +155,8 @@ mod tests {
         let key = Bytes::from(keys::timer_key("late", b"k"));
         store.apply(&[(key, Some(Bytes::copy_from_slice(&keys::ordered(999_000))))], b"").unwrap();
         let timers = Timers::load(&store, after(5, 0)).unwrap();
-        assert_eq!(timers.due(after(5, 0)).map(|(due_ms, _)| due_ms).collect::<Vec<_>>(), [999_000]);
+        let due: Vec<_> = timers.due(after(5, DAY_MS)).map(|(due_ms, late_ms, _)| (due_ms, late_ms)).collect();
+        assert_eq!(due, [(999_000, 1_005)], "late by the clock at which it was restored");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::{stores, topics};
 #[derive(Debug)]
 pub(super) struct Rules {
     required: Vec<Check>,
-    timeout_ms: i64,
+    pub(super) timeout_ms: i64,
 }
 
 impl Rules {

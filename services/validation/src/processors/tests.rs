@@ -34,13 +34,18 @@ fn order_event(driver: &mut Driver, event: OrderEvent) {
 }
 
 fn create(driver: &mut Driver, quantities: &[i64]) {
+    let time = time(driver);
+    create_at(driver, time, quantities);
+}
+
+fn create_at(driver: &mut Driver, create_time: Option<Timestamp>, quantities: &[i64]) {
     let line = |(number, quantity): (usize, &i64)| orders::OrderLine {
         product_id: format!("p{number}"),
         quantity: *quantity,
         unit_price: Some(Money { currency_code: "EUR".into(), minor_units: 100 }),
     };
     let lines = quantities.iter().enumerate().map(line).collect();
-    let order = orders::Order { lines, create_time: time(driver), ..Default::default() };
+    let order = orders::Order { lines, create_time, ..Default::default() };
     order_event(driver, OrderEvent::Created(orders::OrderCreated { order: Some(order) }));
 }
 
@@ -194,6 +199,32 @@ fn time_runs_out_five_minutes_after_the_creation() {
     judge_line(&mut driver, 0, Outcome::Pass);
     assert_eq!(driver.emitted(), [], "a late pass changes nothing");
     assert!(row(&driver).timed_out);
+}
+
+#[test]
+fn time_in_which_the_mesh_was_away_does_not_count() {
+    let mut driver = driver();
+    create(&mut driver, &[1]);
+    let back_ms = START_MS + 6 * MINUTE_MS;
+    driver.be_away_until(back_ms);
+    assert_eq!(driver.emitted(), [], "who would have answered was away as well");
+    assert_eq!(driver.next_timer_ms(), Some(back_ms + 5 * MINUTE_MS));
+    judge_line(&mut driver, 0, Outcome::Pass);
+    driver.advance_to(back_ms + 5 * MINUTE_MS);
+    let emitted = events(&driver.emitted());
+    assert!(matches!(&emitted[..], [failed @ Event::Failed(_)] if codes(failed) == ["VALIDATION_TIMED_OUT"]));
+}
+
+#[test]
+fn an_order_that_is_read_long_after_its_creation_has_its_time_from_then_on() {
+    let mut driver = driver();
+    let created = time(&driver);
+    let read_ms = driver.now_ms() + 6 * MINUTE_MS;
+    driver.advance_to(read_ms);
+    create_at(&mut driver, created, &[1]);
+    driver.be_away_until(read_ms);
+    assert_eq!(driver.emitted(), []);
+    assert_eq!(driver.next_timer_ms(), Some(read_ms + 5 * MINUTE_MS));
 }
 
 #[test]
