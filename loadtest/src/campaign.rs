@@ -33,7 +33,7 @@ use self::broker::Kafka;
 use self::calls::{Clients, Gateway};
 use self::figures::Report;
 use self::history::{Recorder, What};
-use self::instances::Launch;
+use self::instances::{Clocks, Launch};
 use self::nemesis::Mesh;
 use self::schedule::{Fault, Kind, Plan};
 use self::topics::Topics;
@@ -117,6 +117,12 @@ pub struct Settings {
     /// A further variable in the environment of every instance; can be repeated.
     #[arg(long = "env", value_name = "NAME=VALUE")]
     pub environment: Vec<String>,
+    /// libfaketime's library for programs of several threads (libfaketimeMT.so.1): gives each instance a wall clock that can be set.
+    #[arg(long, value_name = "FILE")]
+    pub faketime: Option<PathBuf>,
+    /// How far the clocks of the instances are off, as in +0,+1h,-1h; with --faketime.
+    #[arg(long, value_name = "OFFSETS", value_delimiter = ',', requires = "faketime", allow_hyphen_values = true)]
+    pub clocks: Vec<String>,
     /// Name of the result.
     #[arg(long, default_value = "campaign")]
     pub label: String,
@@ -163,6 +169,9 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
     let faults = schedule::draw(&plan);
     if let Some(fault) = faults.iter().find(|fault| fault.kind.needs_other_version()) {
         ensure!(settings.other_binary.is_some(), "{} needs another version: say --other-binary", fault.kind);
+    }
+    if let Some(fault) = faults.iter().find(|fault| fault.kind.needs_clocks()) {
+        ensure!(settings.faketime.is_some(), "{} needs clocks that can be set: say --faketime", fault.kind);
     }
     std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
     let written: String = faults.iter().map(|fault| format!("{fault}\n")).collect();
@@ -247,6 +256,7 @@ fn launch(settings: &Settings) -> anyhow::Result<Launch> {
         partitions: settings.partitions,
         arguments: settings.arguments.clone(),
         environment: environment.collect::<anyhow::Result<_>>()?,
+        clocks: settings.faketime.clone().map(|library| Clocks { library, offsets: settings.clocks.clone() }),
     })
 }
 
@@ -279,7 +289,7 @@ fn judge(settings: &Settings, folder: &Path, missed: u64) -> anyhow::Result<()> 
         seed: settings.seed,
         instances: plan(settings).instances,
         brokers: settings.brokers,
-        settings: settings.arguments.iter().chain(&settings.environment).cloned().collect(),
+        settings: settings.arguments.iter().chain(&settings.environment).chain(&settings.clocks).cloned().collect(),
         seconds: rounded(Duration::from_nanos(seen.end_ns).as_secs_f64()),
         faults: seen.faults,
         takeovers: seen.takeovers,

@@ -30,6 +30,24 @@ pub struct Launch {
     pub arguments: Vec<String>,
     /// Further settings of the environment.
     pub environment: Vec<(String, String)>,
+    /// Lets each have a wall clock of its own.
+    pub clocks: Option<Clocks>,
+}
+
+/// Wall clocks that can be set, by libfaketime.
+#[derive(Debug, Clone)]
+pub struct Clocks {
+    /// Its library for programs of several threads.
+    pub library: PathBuf,
+    /// How far each instance's clock is off, as libfaketime says it (`+1h`), in order; those that are not named are right.
+    pub offsets: Vec<String>,
+}
+
+impl Clocks {
+    /// How far the clock of an instance is off, by its number.
+    pub fn of(&self, number: usize) -> &str {
+        self.offsets.get(number).map_or("+0", String::as_str)
+    }
 }
 
 /// One instance.
@@ -44,6 +62,8 @@ pub struct Instance {
     peers: SocketAddr,
     folder: PathBuf,
     launch: Launch,
+    /// How far its clock is off as long as nobody sets it, when it has one of its own.
+    clock: Option<String>,
     /// Where the brokers are; none for the whole mesh in one process on a log of its own.
     brokers: Option<String>,
     child: Option<Child>,
@@ -58,13 +78,41 @@ impl Instance {
     ///
     /// # Errors
     /// When the folder cannot be made, or there is no free port.
-    pub fn new(name: &str, folder: &Path, launch: &Launch, brokers: Option<String>) -> anyhow::Result<Self> {
+    pub fn new(
+        name: &str,
+        folder: &Path,
+        launch: &Launch,
+        brokers: Option<String>,
+        clock: Option<&str>,
+    ) -> anyhow::Result<Self> {
         let folder = folder.join(name);
         std::fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
         let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr();
         let (address, peers) = (free()?, free()?);
-        let (name, launch) = (name.to_owned(), launch.clone());
-        Ok(Self { name, address, door: None, peers, folder, launch, brokers, child: None, is_other: false, lives: 0 })
+        let (name, launch, clock) = (name.to_owned(), launch.clone(), clock.map(str::to_owned));
+        let child = None;
+        let is_other = false;
+        let instance =
+            Self { name, address, door: None, peers, folder, launch, clock, brokers, child, is_other, lives: 0 };
+        instance.set_clock(None)?;
+        Ok(instance)
+    }
+
+    /// Sets its wall clock, or puts it where it is when nobody sets it. It sees that within a second.
+    ///
+    /// # Errors
+    /// When the file that says so cannot be written.
+    pub fn set_clock(&self, offset: Option<&str>) -> anyhow::Result<()> {
+        let Some(offset) = self.clock.as_deref().map(|own| offset.unwrap_or(own)) else { return Ok(()) };
+        // Never seen half written.
+        let new = self.folder.join("clock.new");
+        std::fs::write(&new, format!("{offset}\n"))?;
+        std::fs::rename(&new, self.clock_file())?;
+        Ok(())
+    }
+
+    fn clock_file(&self) -> PathBuf {
+        self.folder.join("clock")
     }
 
     /// Lets other instances come through a proxy.
@@ -115,6 +163,11 @@ impl Instance {
         command.args(["--workshop", "1000", "--partitions", &partitions.to_string()]);
         command.args(["--listen", &self.address.to_string(), "--data"]).arg(self.folder.join("data"));
         command.args(arguments).envs(environment.iter().map(|(name, value)| (name, value)));
+        if let Some(clocks) = &self.launch.clocks {
+            command.env("LD_PRELOAD", &clocks.library).env("FAKETIME_TIMESTAMP_FILE", self.clock_file());
+            // Only the wall clock; and the file is read again each second.
+            command.envs([("FAKETIME_DONT_FAKE_MONOTONIC", "1"), ("FAKETIME_CACHE_DURATION", "1")]);
+        }
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         Ok(command)
     }

@@ -46,7 +46,10 @@ impl Mesh {
         // One process is called what the mesh calls it by itself.
         let names = names.map(|name| if kafka.is_none() { "dev".to_owned() } else { name });
         let brokers = |number| kafka.as_ref().map(|kafka: &Kafka| kafka.bootstrap_of(number));
-        let instances = names.enumerate().map(|(number, name)| Instance::new(&name, folder, launch, brokers(number)));
+        let instances = names.enumerate().map(|(number, name)| {
+            let clock = launch.clocks.as_ref().map(|clocks| clocks.of(number));
+            Instance::new(&name, folder, launch, brokers(number), clock)
+        });
         let instances = instances.collect::<Result<_, _>>()?;
         let mut mesh = Self { instances, kafka };
         if mesh.kafka.is_some() {
@@ -112,9 +115,14 @@ impl Mesh {
         };
         let span = Duration::from_millis(fault.for_ms);
         match kind {
-            Kind::Kill | Kind::KillTwice | Kind::Pause | Kind::Flicker | Kind::Leave | Kind::ChangeVersion => {
-                self.on_instance(fault, clients, begun).await?;
-            }
+            Kind::Kill
+            | Kind::KillTwice
+            | Kind::Pause
+            | Kind::Flicker
+            | Kind::Leave
+            | Kind::ChangeVersion
+            | Kind::ClockAhead
+            | Kind::ClockBack => self.on_instance(fault, clients, begun).await?,
             Kind::KillOften => {
                 begun(clients.recorder());
                 self.kill_often(fault, clients).await?;
@@ -133,30 +141,16 @@ impl Mesh {
                 tokio::time::sleep(span).await;
                 self.start()?;
             }
-            Kind::KillBroker | Kind::KillLeader => {
-                let kafka = self.kafka.as_ref().context("there are no brokers")?;
-                let node = match kind {
-                    Kind::KillLeader => kafka.leader(CHANGELOG, 0).await?,
-                    _ => target + 1,
-                };
-                begun(clients.recorder());
-                kafka.kill(node).await?;
-                tokio::time::sleep(span).await;
-                kafka.restart(node).await?;
+            Kind::KillBroker | Kind::KillLeader | Kind::PauseBroker | Kind::PauseBrokers | Kind::BrokersAway => {
+                self.on_nodes(fault, clients, begun).await?;
             }
-            Kind::PauseBroker | Kind::PauseBrokers | Kind::BrokersAway => {
-                let kafka = self.kafka.as_ref().context("there are no brokers")?;
-                let nodes = 1..=kafka.len();
-                let nodes = nodes.filter(|node| kind != Kind::PauseBroker || *node == target + 1).collect::<Vec<_>>();
-                begun(clients.recorder());
-                nodes.iter().try_for_each(|node| kafka.pause(*node, true))?;
-                tokio::time::sleep(span).await;
-                nodes.iter().try_for_each(|node| kafka.pause(*node, false))?;
-                if kind != Kind::PauseBroker {
-                    clients.recorder().note(0, 0, What::Returned { name: kind.to_string() });
-                }
-            }
-            Kind::Reset | Kind::Mute | Kind::LoseAnswers | Kind::CutBrokers | Kind::CutPeers => {
+            Kind::Reset
+            | Kind::Mute
+            | Kind::LoseAnswers
+            | Kind::CutBrokers
+            | Kind::CutPeers
+            | Kind::Delay
+            | Kind::Lossy => {
                 begun(clients.recorder());
                 self.on_connections(fault).await?;
             }
@@ -184,6 +178,11 @@ impl Mesh {
                     tokio::time::sleep(span / 8).await;
                 }
             }
+            Kind::ClockAhead | Kind::ClockBack => {
+                instance.set_clock(Some(if fault.kind == Kind::ClockAhead { "+1d" } else { "-1h" }))?;
+                tokio::time::sleep(span).await;
+                instance.set_clock(None)?;
+            }
             Kind::Leave | Kind::ChangeVersion => {
                 leave(instance)?;
                 if fault.kind == Kind::ChangeVersion {
@@ -202,6 +201,28 @@ impl Mesh {
                     instance.start()?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    async fn on_nodes(&self, fault: Fault, clients: &Clients, begun: impl Fn(&Recorder)) -> anyhow::Result<()> {
+        let Fault { kind, target, for_ms, .. } = fault;
+        let (kafka, span) = (self.kafka.as_ref().context("there are no brokers")?, Duration::from_millis(for_ms));
+        if matches!(kind, Kind::KillBroker | Kind::KillLeader) {
+            let node = if kind == Kind::KillLeader { kafka.leader(CHANGELOG, 0).await? } else { target + 1 };
+            begun(clients.recorder());
+            kafka.kill(node).await?;
+            tokio::time::sleep(span).await;
+            return kafka.restart(node).await;
+        }
+        let nodes = (1..=kafka.len()).filter(|node| kind != Kind::PauseBroker || *node == target + 1);
+        let nodes = nodes.collect::<Vec<_>>();
+        begun(clients.recorder());
+        nodes.iter().try_for_each(|node| kafka.pause(*node, true))?;
+        tokio::time::sleep(span).await;
+        nodes.iter().try_for_each(|node| kafka.pause(*node, false))?;
+        if kind != Kind::PauseBroker {
+            clients.recorder().note(0, 0, What::Returned { name: kind.to_string() });
         }
         Ok(())
     }
@@ -277,14 +298,21 @@ impl Mesh {
             Kind::CutBrokers => (Mode::Mute, kafka.before_instance(fault.target).collect()),
             Kind::CutPeers => (Mode::Mute, self.instances[fault.target].door.iter().collect()),
             Kind::LoseAnswers => (Mode::LoseAnswers, kafka.before_node(fault.target).collect()),
+            Kind::Delay | Kind::Lossy => {
+                let mode = if fault.kind == Kind::Delay { Mode::Delay } else { Mode::Lossy };
+                let doors = self.instances.iter().flat_map(|instance| &instance.door);
+                (mode, kafka.proxies().chain(doors).collect())
+            }
             _ => (Mode::Mute, kafka.before_node(fault.target).collect()),
         };
         proxies.iter().for_each(|proxy| proxy.set(mode));
         tokio::time::sleep(span).await;
         for proxy in proxies {
             proxy.set(Mode::Pass);
-            // Whatever waited in a connection that hung is of no use to anybody.
-            proxy.reset();
+            if mode == Mode::Mute || mode == Mode::LoseAnswers {
+                // Whatever waited in a connection that hung is of no use to anybody.
+                proxy.reset();
+            }
         }
         Ok(())
     }

@@ -54,14 +54,31 @@ pub enum Kind {
     CutBrokers,
     /// What other instances say to an instance does not arrive, and the brokers are still there.
     CutPeers,
+    /// Whatever passes between instances and brokers is delayed by up to 400 ms, on each connection differently.
+    Delay,
+    /// Of what comes back over these connections 30 % have to be sent again, and now and then a connection is reset.
+    Lossy,
+    /// The wall clock of an instance is put a day ahead, and right again (--faketime).
+    ClockAhead,
+    /// The wall clock of an instance is put back by an hour, and right again (--faketime).
+    ClockBack,
 }
 
 impl Kind {
     /// Those that need only one process and its own log.
     pub const ALONE: [Self; 5] = [Self::Kill, Self::KillTwice, Self::Pause, Self::Flicker, Self::Leave];
     /// Those that take so long, or change the mesh so much, that they are done only when they are asked for.
-    pub const ASKED_FOR: [Self; 5] =
-        [Self::KillOften, Self::BrokersAway, Self::Scale, Self::ChangeVersion, Self::Upgrade];
+    pub const ASKED_FOR: [Self; 9] = [
+        Self::KillOften,
+        Self::BrokersAway,
+        Self::Scale,
+        Self::ChangeVersion,
+        Self::Upgrade,
+        Self::Delay,
+        Self::Lossy,
+        Self::ClockAhead,
+        Self::ClockBack,
+    ];
     /// How often each is drawn, of a hundred, when there are several instances and brokers; those that are not here are only
     /// done when they are asked for.
     const WEIGHTS: [(Self, u64); 15] = [
@@ -86,6 +103,11 @@ impl Kind {
     pub fn takes_over(self) -> bool {
         let killed = matches!(self, Self::Kill | Self::KillTwice | Self::KillOften);
         killed || matches!(self, Self::Pause | Self::Flicker | Self::Leave | Self::ChangeVersion)
+    }
+
+    /// Whether it needs clocks that can be set.
+    pub fn needs_clocks(self) -> bool {
+        matches!(self, Self::ClockAhead | Self::ClockBack)
     }
 
     /// Whether it needs another version of the program.
@@ -171,6 +193,7 @@ fn one(plan: &Plan, draw: &mut Draw) -> Fault {
         Kind::KillBroker | Kind::KillLeader => 500 + draw.below(4_000),
         Kind::PauseBroker | Kind::PauseBrokers | Kind::Mute => 2_000 + draw.below(6_000),
         Kind::Reset => 300,
+        Kind::Delay | Kind::Lossy | Kind::ClockAhead | Kind::ClockBack => 10_000 + draw.below(5_000),
         Kind::LoseAnswers => 1_000 + draw.below(2_000),
     };
     let after_ms = plan.quiet_ms + draw.below(plan.quiet_ms / 2 + 1);
