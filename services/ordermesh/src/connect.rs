@@ -2,15 +2,14 @@
 //!
 //! Always: a token is not sent in plain text beyond this machine unless the user insists.
 
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 use http::Uri;
-use service_host::FileError;
 use service_host::config::Secret;
 use service_host::tls::{self, ClientTls, TlsError};
+use service_host::{FileError, is_this_machine};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::transport::{Channel, Endpoint};
@@ -197,11 +196,6 @@ fn read(file: &Path) -> Result<Secret, FileError> {
 /// An address as people write it.
 fn shown(url: &Uri) -> String {
     url.to_string().trim_end_matches('/').to_owned()
-}
-
-fn is_this_machine(url: &Uri) -> bool {
-    let host = url.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

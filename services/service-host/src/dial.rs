@@ -1,10 +1,11 @@
 //! Connections to other instances, all made in one place with the same settings.
 
+use std::net::IpAddr;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use credentials::Secret;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Request, Response, Uri};
 use tonic::body::Body;
 use tonic::transport::channel::ResponseFuture;
 use tonic::transport::{Channel, Endpoint, Error};
@@ -37,6 +38,13 @@ pub struct AddressError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the secret must be ASCII text without control characters")]
 pub struct SecretError;
+
+/// Whether what is sent there stays on this machine. Only then may a secret go in plain text.
+#[must_use]
+pub fn is_this_machine(uri: &Uri) -> bool {
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
 
 /// Makes connections to other instances. Cheap to clone.
 #[derive(Debug, Clone, Default)]

@@ -82,10 +82,16 @@ impl FieldFaults {
         match checked {
             Ok(found) => Some(found),
             Err(problem) => {
-                problem.violations.into_iter().for_each(|fault| self.add(fault.field, fault.description));
+                self.take(problem);
                 None
             }
         }
+    }
+
+    fn take(&mut self, problem: Problem) {
+        problem.violations.into_iter().for_each(|fault| self.add(fault.field, fault.description));
+        let not_listed = problem.metadata.get(NOT_LISTED).and_then(|count| count.parse().ok());
+        self.not_listed += not_listed.unwrap_or(0);
     }
 
     /// Whether nothing is wrong so far.
@@ -110,6 +116,17 @@ impl FieldFaults {
         let Violation { field, description } = &problem.violations[0];
         let message = format!("{field} {description} (and {} more)", listed - 1 + self.not_listed);
         Err(Problem { message, ..problem }.with(NOT_LISTED, self.not_listed))
+    }
+}
+
+impl Problem {
+    /// The faults of both as one INVALID_FIELD, these behind the others.
+    #[must_use]
+    pub fn behind(self, others: Self) -> Self {
+        let mut faults = FieldFaults::new();
+        faults.take(others);
+        faults.take(self);
+        faults.finish().err().unwrap_or_else(|| Self::invalid_fields(Vec::new()))
     }
 }
 
@@ -164,6 +181,19 @@ mod tests {
         assert_eq!(problem.violations.len(), 40);
         assert!(problem.message.ends_with("(and 39 more)"), "{}", problem.message);
         assert!(problem.metadata.is_empty());
+    }
+
+    #[test]
+    fn faults_behind_more_than_an_answer_lists_are_counted() {
+        let many = problem_of((0..500).map(|line| (format!("order.lines[{line}].product_id"), "must not be blank")));
+        let listed = many.violations.len();
+        let both = Problem::invalid_field("page_size", "must not be negative").behind(many);
+        assert_eq!(both.violations.len(), listed);
+        assert_eq!(both.metadata[NOT_LISTED], (501 - listed).to_string());
+        assert!(both.message.ends_with("(and 500 more)"), "{}", both.message);
+        let few = Problem::invalid_field("b", "must be set").behind(Problem::invalid_field("a", "must be set"));
+        let fields: Vec<_> = few.violations.iter().map(|fault| fault.field.as_str()).collect();
+        assert_eq!((fields, few.metadata.len()), (vec!["a", "b"], 0));
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub use clock::Clock;
 pub use config::HostConfig;
 pub use credentials::FileError;
 pub use diagnostics::Health;
-pub use dial::{AddressError, Dialer, PeerChannel, SecretError};
+pub use dial::{AddressError, Dialer, PeerChannel, SecretError, is_this_machine};
 pub use error::{Chain, Code, Problem, Violation};
 pub use faults::{FieldFaults, FieldLimits};
 pub use live::{Renew, renew_all};

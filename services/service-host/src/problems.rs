@@ -10,6 +10,8 @@ const REBALANCING_RETRY: Duration = Duration::from_millis(200);
 const OVERLOADED_RETRY: Duration = Duration::from_millis(100);
 /// Advice for a caller whose partition's log does not answer.
 const LOG_RETRY: Duration = Duration::from_secs(1);
+/// So many partitions that do not answer are named: who calls takes no more than some KiB of trailers.
+const PARTITIONS_TOLD_MAX: usize = 100;
 /// So much of a path is told to who called it.
 const PATH_BYTES_MAX: usize = 256;
 
@@ -27,12 +29,6 @@ impl Problem {
     /// One field is malformed: INVALID_FIELD.
     pub fn invalid_field(field: impl Into<String>, description: impl Into<String>) -> Self {
         Self::invalid_fields(vec![Violation { field: field.into(), description: description.into() }])
-    }
-
-    /// The faults of both as one INVALID_FIELD, these behind the others.
-    #[must_use]
-    pub fn behind(self, others: Self) -> Self {
-        Self::invalid_fields(others.violations.into_iter().chain(self.violations).collect())
     }
 
     /// The body is not the message that the method takes: INVALID_FIELD without a path.
@@ -138,13 +134,16 @@ impl Problem {
 
     /// A list must be complete and is not: UNAVAILABLE PARTITION_UNREACHABLE.
     pub fn partitions_unreachable(names: &[String]) -> Self {
-        Self::new(
-            Code::Unavailable,
-            "PARTITION_UNREACHABLE",
-            "some partitions cannot answer, and the list must be complete",
-        )
-        .with("unreachable", names.join(","))
-        .retry_after(REBALANCING_RETRY)
+        let told = names.len().min(PARTITIONS_TOLD_MAX);
+        let message = match names.len() - told {
+            0 => "some partitions cannot answer, and the list must be complete".to_owned(),
+            more => {
+                format!("some partitions ({more} more than are named) cannot answer, and the list must be complete")
+            }
+        };
+        Self::new(Code::Unavailable, "PARTITION_UNREACHABLE", message)
+            .with("unreachable", names[..told].join(","))
+            .retry_after(REBALANCING_RETRY)
     }
 
     /// A queue or limit of the instance is full: OVERLOADED.

@@ -13,6 +13,7 @@ use hyper_util::rt::TokioExecutor;
 use rustls::{ClientConfig, RootCertStore};
 use serde::Serialize;
 use serde_json::Value;
+use service_host::is_this_machine;
 use tokio::time::timeout;
 
 use super::{RegistryConfig, RegistryError};
@@ -153,11 +154,6 @@ pub(super) fn base(url: &str) -> Result<String, &'static str> {
 pub(super) fn is_readable_by_others(url: &str) -> bool {
     let uri: Option<Uri> = url.parse().ok();
     uri.is_none_or(|uri| uri.scheme() != Some(&Scheme::HTTPS) && !is_this_machine(&uri))
-}
-
-fn is_this_machine(uri: &Uri) -> bool {
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn tls(config: &RegistryConfig) -> Result<ClientConfig, RegistryError> {

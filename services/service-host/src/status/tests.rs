@@ -66,6 +66,18 @@ fn all_field_faults_come_at_once() {
 }
 
 #[test]
+fn of_very_many_partitions_that_do_not_answer_the_first_are_named() {
+    let names: Vec<_> = (0..4_096).map(|partition| format!("notifications-{partition}")).collect();
+    let few = Problem::partitions_unreachable(&names[..2]);
+    assert_eq!(few.metadata["unreachable"], "notifications-0,notifications-1");
+    assert!(!few.message.contains("more"), "{}", few.message);
+    let many = Problem::partitions_unreachable(&names);
+    assert!(many.message.contains("(3996 more than are named)"), "{}", many.message);
+    // In base64 and with what else an answer says, some clients take no more than 8 KiB.
+    assert!(many.metadata["unreachable"].len() < 3 << 10);
+}
+
+#[test]
 fn statuses_of_tonic_itself_get_their_place_in_the_table() {
     let too_large = "Error, decoded message length too large: found 5242880 bytes, the limit is: 1048576 bytes";
     let garbage = "failed to decode Protobuf message: Order.order_id: invalid wire type";
