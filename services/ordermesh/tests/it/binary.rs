@@ -15,11 +15,11 @@ use proto::notifications::v1::{ListNotificationsRequest, NotificationState};
 use proto::orders::v1::{OrderState, WaitFor};
 use proto::payments::v1::payment_service_client::PaymentServiceClient;
 use proto::payments::v1::{GetPaymentRequest, SettlementState};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tonic::Code;
 use tonic::transport::Channel;
 
 use crate::process::{Process, command};
+use crate::scrape::{scraped, total};
 use crate::shop::{Shop, eventually, order, reason};
 
 fn refused(output: &Output) -> String {
@@ -72,32 +72,11 @@ fn a_second_signal_ends_it_at_once_with_130() {
     assert_eq!(status.code(), Some(130), "{said}");
 }
 
-/// What a scraper reads.
-async fn scraped(address: &str) -> String {
-    let mut connection = tokio::net::TcpStream::connect(address).await.unwrap();
-    let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    connection.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    answer
-}
-
-/// What all series of a metric add up to whose labels have these parts.
-fn total(scraped: &str, metric: &str, labels: &[&str]) -> f64 {
-    let of_it = scraped.lines().filter(|line| {
-        line.strip_prefix(metric).is_some_and(|rest| rest.starts_with(['{', ' ']))
-            && labels.iter().all(|label| line.contains(label))
-    });
-    of_it.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_scraper_sees_calls_commits_and_appends_of_dev() {
     let data = tempfile::tempdir().unwrap();
     let process = Process::start(data.path(), &["--metrics", "127.0.0.1:0"]);
-    let metrics = process.says("metrics on http://");
-    let address = metrics.trim_end_matches("/metrics").to_owned();
+    let address = process.metrics();
     let shop = Shop::new(process.channel());
     shop.stock("mug", 10).await;
     shop.judged(order("c-1", &[("mug", 1)])).await;

@@ -23,6 +23,7 @@ mod process;
 mod producers;
 mod refusals;
 mod schemas;
+mod scrape;
 mod security;
 mod shop;
 mod state;

@@ -8,6 +8,7 @@ use proto::orders::v1::{ListOrdersRequest, OrderState, WaitFor};
 
 use super::load::look;
 use super::{Cluster, GATEWAY, NAMES, unique};
+use crate::scrape::{scraped, total};
 use crate::shop::{Shop, eventually, named, order, timed};
 
 /// All orders of a customer, by id.
@@ -26,8 +27,10 @@ async fn listed(shop: &Shop, customer_id: &str) -> BTreeSet<String> {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs ORDERMESH_TEST_KAFKA_DIR, a Kafka broker (tools/kafka.sh)"]
 async fn every_process_gives_the_same_answers_and_names_the_owner() {
-    let cluster = Cluster::start().await;
     let everywhere = [NAMES[0], NAMES[1], NAMES[2], GATEWAY];
+    let mut cluster = Cluster::empty(&["--metrics", "127.0.0.1:0"]).await;
+    cluster.add(&everywhere).await;
+    cluster.settled().await;
     let (customer, product) = (unique("c"), unique("jumper"));
     cluster.shop("a").stock(&product, 100).await;
     let ids: Vec<String> = (0..16).map(|_| unique("o")).collect();
@@ -65,6 +68,18 @@ async fn every_process_gives_the_same_answers_and_names_the_owner() {
         assert_eq!(listed(&shop, &customer).await, ids.iter().cloned().collect(), "{asked}");
     }
     assert!(owner_asked < ids.len() * 2, "most calls went through somebody else");
+
+    // Each call counts where its client made it, and once more at an instance that it was handed on to.
+    let mut handed_on = 0.0;
+    for asked in everywhere {
+        let seen = scraped(&cluster.process(asked).metrics()).await;
+        let calls = |door| total(&seen, "ordermesh_rpc_total", &["OrderService/GetOrder", "code=\"OK\"", door]);
+        assert!(calls("door=\"clients\"") >= ids.len() as f64, "{asked}");
+        let handed_here = calls("door=\"instances\"");
+        assert!(handed_here == 0.0 || asked != GATEWAY, "a gateway owns nothing");
+        handed_on += handed_here;
+    }
+    assert!(handed_on >= (ids.len() * 4 - owner_asked) as f64, "{handed_on} of all but {owner_asked}");
 
     let mut shows = Command::new(env!("CARGO_BIN_EXE_ordermesh"));
     shows.args(["topology", "--addr", &cluster.process(GATEWAY).address.to_string()]);
