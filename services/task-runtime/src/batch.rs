@@ -38,6 +38,8 @@ pub(crate) struct Batch<'a> {
     emitted: Vec<Output>,
     positions: BTreeMap<usize, u64>,
     watermarks: BTreeMap<(usize, Arc<str>, u128), u64>,
+    /// The owner's clock.
+    clock_ms: i64,
     /// Latest event time seen, and what it may be at the most.
     stream_time_ms: i64,
     stream_time_max_ms: i64,
@@ -62,16 +64,16 @@ impl std::fmt::Debug for Batch<'_> {
 }
 
 impl<'a> Batch<'a> {
-    /// Goes on from what is held. `now_ms` is the owner's clock: stream time runs no further ahead of it than the setting allows,
+    /// Goes on from what is held. `clock_ms` is the owner's clock: stream time runs no further ahead of it than the setting allows,
     /// also where an earlier batch had to believe in a clock that was set right since.
     pub(crate) fn new(
         setting: &'a Setting,
         progress: &'a Progress,
         store: &'a dyn Store,
         held: Held,
-        now_ms: i64,
+        clock_ms: i64,
     ) -> Self {
-        let stream_time_max_ms = now_ms.saturating_add(setting.clock_skew_max_ms);
+        let stream_time_max_ms = clock_ms.saturating_add(setting.clock_skew_max_ms);
         Self {
             setting,
             progress,
@@ -80,6 +82,7 @@ impl<'a> Batch<'a> {
             emitted: Vec::new(),
             positions: held.positions,
             watermarks: held.watermarks,
+            clock_ms,
             stream_time_ms: progress.stream_time_ms.max(held.stream_time_ms).min(stream_time_max_ms),
             stream_time_max_ms,
             records: held.records,
@@ -227,7 +230,7 @@ impl<'a> Batch<'a> {
         self.items += 1;
         self.fires = true;
         let set = self.overlay.get(self.store, full_key)?;
-        if set.as_deref() != Some(&keys::ordered(due_ms)[..]) {
+        if set.as_deref().and_then(keys::parse_timer_row).is_none_or(|(set_for_ms, _)| set_for_ms != due_ms) {
             return Ok(());
         }
         self.overlay.savepoint();
@@ -313,6 +316,7 @@ impl<'a> Batch<'a> {
             partitions: setting.partitions,
             partition: setting.partition,
             now_ms,
+            clock_ms: self.clock_ms,
             stream_time_ms: self.stream_time_ms,
             traceparent,
             record_bytes_max: setting.record_bytes_max,

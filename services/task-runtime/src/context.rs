@@ -10,6 +10,10 @@ use crate::changelog::Output;
 use crate::overlay::Overlay;
 use crate::{ProcessError, StoreId, TRACE_HEADER, keys, progress};
 
+/// What comes this much after its time, or before it, came late or is of another clock, and timers that it sets are moved by as
+/// much. What passes between the record of one task and the work of the next is far less.
+const OFF_MS_MAX: i64 = 1_000;
+
 /// The handler's side of a task.
 pub struct Context<'a> {
     pub(crate) store: &'a dyn Store,
@@ -20,6 +24,8 @@ pub struct Context<'a> {
     pub(crate) partitions: u32,
     pub(crate) partition: u32,
     pub(crate) now_ms: i64,
+    /// The owner's clock.
+    pub(crate) clock_ms: i64,
     pub(crate) stream_time_ms: i64,
     pub(crate) traceparent: Option<Bytes>,
     pub(crate) record_bytes_max: usize,
@@ -149,8 +155,14 @@ impl Context<'_> {
     }
 
     /// Sets the timer of this name and key to fire at event time `due_ms`, replacing one that is set.
+    ///
+    /// When this work comes more than a second after its time or before it, because it has waited or another clock has stamped it,
+    /// the timer is moved by as much. So it always fires as long after this work as `due_ms` is after [`Self::now_ms`].
     pub fn schedule(&mut self, name: &'static str, key: &[u8], due_ms: i64) {
-        self.overlay.set(keys::timer_key(name, key), Some(Bytes::copy_from_slice(&keys::ordered(due_ms))));
+        let off_ms = self.clock_ms.saturating_sub(self.now_ms);
+        let due_ms = if off_ms.saturating_abs() > OFF_MS_MAX { due_ms.saturating_add(off_ms) } else { due_ms };
+        let row = keys::timer_row(due_ms, self.clock_ms);
+        self.overlay.set(keys::timer_key(name, key), Some(Bytes::copy_from_slice(&row)));
     }
 
     /// Takes a timer back; without one it does nothing.

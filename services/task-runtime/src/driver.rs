@@ -1,6 +1,8 @@
 //! Runs a definition without a log, a thread or a clock: the same step as in production, one input at a time, each with a
 //! commit of its own. For tests of processors.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use event_log::{Header, Offset, Record, StoredRecord};
 use state_store::{MemoryStore, Store};
@@ -43,8 +45,10 @@ impl Driver {
     /// A fresh task at time 0.
     #[must_use]
     pub fn new(definition: Definition) -> Self {
+        // Tests that bring something late move the time back: no clock is wrong here.
+        let config = Config { clock_skew_max: Duration::MAX, ..Config::default() };
         Self {
-            setting: Setting::new(definition, 0, 1, &Config::default()),
+            setting: Setting::new(definition, 0, 1, &config),
             progress: Progress::default(),
             store: MemoryStore::default(),
             timers: Timers::default(),
@@ -104,11 +108,26 @@ impl Driver {
         value: impl Into<Bytes>,
         headers: &[(&'static str, &str)],
     ) {
+        self.record_of(self.now_ms, topic, key, value, headers);
+    }
+
+    /// The same, with another time than the present one: it has waited, or another clock has stamped it.
+    ///
+    /// # Panics
+    /// The topic is not an input of the definition.
+    pub fn record_of(
+        &mut self,
+        timestamp_ms: i64,
+        topic: &str,
+        key: Option<&[u8]>,
+        value: impl Into<Bytes>,
+        headers: &[(&'static str, &str)],
+    ) {
         let input = self.setting.definition.inputs.iter().position(|(name, _)| name.as_str() == topic);
         let input = input.unwrap_or_else(|| panic!("{topic} is not an input"));
         let (key, value) = (key.map(Bytes::copy_from_slice), Some(value.into()));
         let headers = headers.iter().map(|(name, value)| Header::new(name, (*value).to_owned())).collect();
-        let record = Record { key, value, headers, timestamp_ms: self.now_ms };
+        let record = Record { key, value, headers, timestamp_ms };
         let stored = StoredRecord { offset: Offset(self.next_offset), record };
         self.next_offset += 1;
         self.step(|batch| batch.record(input, &stored).expect("a store in memory does not fail"));
@@ -162,8 +181,7 @@ impl Driver {
     }
 
     fn step<R>(&mut self, work: impl FnOnce(&mut Batch<'_>) -> R) -> R {
-        // Tests that bring something late move the time back: no clock is wrong here.
-        let mut batch = Batch::new(&self.setting, &self.progress, &self.store, Held::default(), i64::MAX);
+        let mut batch = Batch::new(&self.setting, &self.progress, &self.store, Held::default(), self.now_ms);
         let result = work(&mut batch);
         let Finished { outcome, .. } = batch.finish(Holding::NONE);
         let mut body = outcome.unwrap_or_default();

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 00 <kind> <name, postcard>      progress: positions, watermarks, output sequences (progress.rs)
-//! 01 <name len u8> <name> <key>   timer -> due (i64 big endian)
+//! 01 <name len u8> <name> <key>   timer -> due, and when it was set (i64 big endian each)
 //! 02 <request id>                 remembered answer
 //! 03 <expiry i64 be> <request id> when it is forgotten
 //! 80 + store id <key>             the service's own state
@@ -58,6 +58,20 @@ pub(crate) fn parse_timer(full: &[u8]) -> Option<(&str, &[u8])> {
     Some((std::str::from_utf8(name).ok()?, key))
 }
 
+/// Value of a timer: when it is due, and when it was set, both by the clock of the owner who set it.
+pub(crate) fn timer_row(due_ms: i64, set_ms: i64) -> [u8; 16] {
+    let mut row = [0; 16];
+    row[..8].copy_from_slice(&ordered(due_ms));
+    row[8..].copy_from_slice(&ordered(set_ms));
+    row
+}
+
+/// When the timer of this row is due, and when it was set. Rows of earlier versions do not say the second, which then is long ago.
+pub(crate) fn parse_timer_row(row: &[u8]) -> Option<(i64, i64)> {
+    let (due, set) = row.split_first_chunk::<8>()?;
+    Some((from_ordered(*due), parse_ordered(set).unwrap_or(i64::MIN)))
+}
+
 /// The first key behind all keys with this prefix; none if there is no such key.
 pub(crate) fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
     let mut end = prefix.to_vec();
@@ -103,6 +117,13 @@ mod tests {
         for (time, key) in times.iter().zip(&keys) {
             assert_eq!(parse_request_expiry(key), Some((*time, "id")));
         }
+    }
+
+    #[test]
+    fn a_timer_row_gives_back_its_times_and_one_of_an_earlier_version_the_first() {
+        assert_eq!(parse_timer_row(&timer_row(70, -20)), Some((70, -20)));
+        assert_eq!(parse_timer_row(&ordered(70)), Some((70, i64::MIN)));
+        assert_eq!(parse_timer_row(b"short"), None);
     }
 
     #[test]

@@ -29,11 +29,19 @@ impl Factory {
     }
 
     fn order_event(&mut self, order_id: &str, event: order_event::Event) {
+        self.order_event_of(self.driver.now_ms(), order_id, event);
+    }
+
+    fn order_event_of(&mut self, time_ms: i64, order_id: &str, event: order_event::Event) {
         let event = orders::OrderEvent { order_id: order_id.into(), event: Some(event), ..Default::default() };
-        self.driver.record("orders", order_id.as_bytes(), event.encode_to_vec());
+        self.driver.record_of(time_ms, "orders", Some(order_id.as_bytes()), event.encode_to_vec(), &[]);
     }
 
     fn validated(&mut self, order_id: &str, lines: &[(&str, i64, Fulfilment)]) {
+        self.order_event(order_id, Self::validation(lines));
+    }
+
+    fn validation(lines: &[(&str, i64, Fulfilment)]) -> order_event::Event {
         let line = |(product_id, quantity, _): &(&str, i64, Fulfilment)| orders::OrderLine {
             product_id: (*product_id).into(),
             quantity: *quantity,
@@ -41,8 +49,7 @@ impl Factory {
         };
         let order = orders::Order { lines: lines.iter().map(line).collect(), ..Default::default() };
         let fulfilments = lines.iter().map(|(_, _, fulfilment)| i32::from(*fulfilment)).collect();
-        let validated = orders::OrderValidated { order: Some(order), fulfilments };
-        self.order_event(order_id, order_event::Event::Validated(validated));
+        order_event::Event::Validated(orders::OrderValidated { order: Some(order), fulfilments })
     }
 
     /// A validated order of products that are all made to order.
@@ -287,6 +294,30 @@ fn a_work_order_that_cannot_be_read_does_not_stop_the_workshop() {
         b"\xff\xff",
         "it stays for whoever can read it"
     );
+}
+
+#[test]
+fn the_workshop_keeps_its_own_time_whatever_clock_has_stamped_an_order() {
+    for ahead_ms in [3_600_000, -3_600_000, DAY_MS] {
+        let mut factory = Factory::new(10);
+        factory.driver.advance_to(10 * DAY_MS);
+        let validated = Factory::validation(&[("atlas", 5, Fulfilment::MadeToOrder)]);
+        factory.order_event_of(10 * DAY_MS + ahead_ms, "o-1", validated);
+        factory.driver.advance_to(10 * DAY_MS + 100);
+        assert_eq!(factory.work_order("o-1").unwrap().items[0].manufactured, 1, "{ahead_ms}");
+        factory.driver.advance_to(10 * DAY_MS + 500);
+        assert_eq!(factory.work_order("o-1").unwrap().state, State::Completed, "{ahead_ms}");
+    }
+}
+
+#[test]
+fn after_an_absence_the_workshop_goes_on_at_its_rate_and_makes_up_for_nothing() {
+    let mut factory = Factory::new(10);
+    factory.ordered("o-1", &[("atlas", 500)]);
+    factory.driver.be_away_until(DAY_MS);
+    factory.driver.advance_to(DAY_MS + 1_000);
+    let made = factory.work_order("o-1").unwrap().items[0].manufactured;
+    assert!((10..=11).contains(&made), "{made}");
 }
 
 #[test]

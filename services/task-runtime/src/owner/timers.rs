@@ -13,7 +13,8 @@ use crate::keys;
 const SWEEP_MS: i64 = 10_000;
 
 /// The index. Timers are set for a time of the wall clock, and fire by the monotonic one: as long after their owner heard of them as
-/// it was until then on the wall clock at that moment. Whoever sets the wall clock later moves no timer.
+/// it was until then on the wall clock at that moment. Whoever sets the wall clock later moves no timer. Nor does one fire later than
+/// if it had been set only now: an owner whose clock is behind that of the one who set it would wait for as much longer.
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
     /// When each fires on the monotonic clock, and what it was set for.
@@ -61,8 +62,9 @@ impl Timers {
         if let Some((fires_ms, due_ms)) = self.times.remove(key) {
             self.by_time.remove(&(fires_ms, due_ms, key.clone()));
         }
-        if let Some(due_ms) = value.and_then(keys::parse_ordered) {
-            let fires_ms = now.monotonic_of(due_ms);
+        if let Some((due_ms, set_ms)) = value.and_then(keys::parse_timer_row) {
+            let whole_ms = due_ms.saturating_sub(set_ms).max(0);
+            let fires_ms = now.monotonic_of(due_ms).min(now.monotonic_ms.saturating_add(whole_ms));
             self.times.insert(key.clone(), (fires_ms, due_ms));
             self.by_time.insert((fires_ms, due_ms, key.clone()));
         }
@@ -133,7 +135,7 @@ mod tests {
 
     fn set(timers: &mut Timers, name: &'static str, due_ms: i64, now: Moment) {
         let key = Bytes::from(keys::timer_key("late", name.as_bytes()));
-        timers.absorb(&[(key, Some(Bytes::copy_from_slice(&keys::ordered(due_ms))))], now);
+        timers.absorb(&[(key, Some(Bytes::copy_from_slice(&keys::timer_row(due_ms, now.wall_ms))))], now);
     }
 
     #[test]
@@ -153,7 +155,7 @@ mod tests {
     fn a_timer_that_is_due_when_the_task_is_restored_fires_at_once() {
         let mut store = MemoryStore::default();
         let key = Bytes::from(keys::timer_key("late", b"k"));
-        store.apply(&[(key, Some(Bytes::copy_from_slice(&keys::ordered(999_000))))], b"").unwrap();
+        store.apply(&[(key, Some(Bytes::copy_from_slice(&keys::timer_row(999_000, 990_000))))], b"").unwrap();
         let timers = Timers::load(&store, after(5, 0)).unwrap();
         let due: Vec<_> = timers.due(after(5, DAY_MS)).map(|(due_ms, late_ms, _)| (due_ms, late_ms)).collect();
         assert_eq!(due, [(999_000, 1_005)], "late by the clock at which it was restored");
@@ -184,6 +186,18 @@ mod tests {
         assert_eq!(timers.next_ms(), Some(70_000 + SWEEP_MS));
         remember(&mut timers, &mut store, second_ms + 1, now);
         assert_eq!(timers.next_ms(), Some(70_000 + SWEEP_MS), "nor is one that is remembered now");
+    }
+
+    #[test]
+    fn a_timer_that_an_owner_an_hour_ahead_has_set_fires_in_no_more_than_its_whole_time() {
+        let mut store = MemoryStore::default();
+        let (key, set_ms) = (Bytes::from(keys::timer_key("late", b"k")), after(0, 3_600_000).wall_ms);
+        let row = Bytes::copy_from_slice(&keys::timer_row(set_ms + 50, set_ms));
+        store.apply(&[(key, Some(row))], b"").unwrap();
+        let timers = Timers::load(&store, after(10, 0)).unwrap();
+        assert_eq!(timers.next_ms(), Some(60));
+        let timers = Timers::load(&store, after(10, 3_600_000)).unwrap();
+        assert_eq!(timers.next_ms(), Some(50), "whose clock agrees waits for the rest only");
     }
 
     #[test]

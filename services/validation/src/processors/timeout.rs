@@ -19,8 +19,7 @@ pub(crate) fn register(definition: Definition, config: &Config) -> Definition {
 
 fn process(ctx: &mut Context<'_>, timer: &Timer<'_>, rules: &Rules) -> Result<(), ProcessError> {
     if timer.late_ms > LATE_MS {
-        let now_ms = timer.due_ms.saturating_add(timer.late_ms);
-        ctx.schedule(stores::TIMEOUT_TIMER, timer.key, now_ms.saturating_add(rules.timeout_ms));
+        ctx.schedule(stores::TIMEOUT_TIMER, timer.key, ctx.now_ms().saturating_add(rules.timeout_ms));
         return Ok(());
     }
     let order_id = String::from_utf8_lossy(timer.key).into_owned();
