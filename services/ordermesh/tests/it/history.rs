@@ -1,7 +1,7 @@
 //! The history of an order: what every service said about it, where that is recorded, each after what it follows from.
 
 use proto::customers::v1::{CreateCustomerRequest, Customer};
-use proto::orders::v1::{GetOrderHistoryRequest, HistoryEntry, OrderState, WaitFor};
+use proto::orders::v1::{CreateOrderRequest, GetOrderHistoryRequest, HistoryEntry, OrderState, WaitFor};
 use proto::validation::v1::{Check, Outcome};
 use testkit::Mesh;
 use tonic::{Code, Status};
@@ -69,6 +69,24 @@ async fn every_service_is_heard_in_the_history_of_an_order() {
 
     let mesh = mesh.restart().await;
     assert_eq!(history(&Shop::new(mesh.channel()), "o-1").await.unwrap(), entries, "it survives a restart");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_entry_names_the_trace_of_the_call_that_it_follows_from() {
+    const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let mesh = Mesh::start().await;
+    let shop = Shop::new(mesh.channel());
+    shop.stock("jumpers", 10).await;
+    shop.see_to_customer("c-1").await.unwrap();
+    let order = named("o-1", order("c-1", &[("jumpers", 1)]));
+    let mut request =
+        timed(CreateOrderRequest { order: Some(order), wait_for: WaitFor::Shipped.into(), ..Default::default() });
+    request.metadata_mut().insert("traceparent", TRACE.parse().unwrap());
+    shop.orders.clone().create_order(request).await.unwrap();
+    let entries = history(&shop, "o-1").await.unwrap();
+    assert!(entries.len() >= 6, "{entries:?}");
+    let (trace, _) = TRACE.split_at("00-4bf92f3577b34da6a3ce929d0e0e4736-".len());
+    assert!(entries.iter().all(|entry| entry.traceparent.starts_with(trace)), "{entries:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
