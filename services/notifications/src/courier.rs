@@ -175,17 +175,14 @@ impl Courier {
     }
 }
 
-/// What is due by now, and when the next is. A damaged store shows nothing: its task rebuilds it.
+/// What is due by now, and when the next is. What was set by a clock that is ahead of ours is due as well: it would wait for as much
+/// longer, and a try that comes early does no harm. A damaged store shows nothing: its task rebuilds it.
 fn look(view: &View<'_>, now_ms: i64) -> Outbox {
     let mut outbox = Outbox { due: Vec::new(), next_due_ms: None, signal: None };
     outbox.signal = view.get(SIGNAL, SIGNAL_KEY).ok().flatten();
     let mut seen = BTreeSet::new();
     for (key, _) in view.scan(OUTBOX, b"", None, LOOK_MAX).unwrap_or_default() {
         let Some((due_ms, order_id)) = parse_outbox_key(&key) else { continue };
-        if due_ms > now_ms {
-            outbox.next_due_ms = Some(due_ms);
-            break;
-        }
         let row = view.get(NOTIFICATIONS, order_id.as_bytes()).ok().flatten();
         let row = row.and_then(|row| wire::notification_row(&row).ok());
         let Some((row, delivery)) = row.and_then(|row| wire::delivery_of(&row).ok().map(|delivery| (row, delivery)))
@@ -193,6 +190,10 @@ fn look(view: &View<'_>, now_ms: i64) -> Outbox {
             tracing::error!(order_id, "an e-mail in the outbox cannot be read");
             continue;
         };
+        if due_ms > now_ms && row.changed_ms <= now_ms {
+            outbox.next_due_ms = Some(due_ms);
+            break;
+        }
         if seen.insert(order_id.to_owned()) {
             outbox.due.push(Due { attempts_before: delivery.attempts(), mail: wire::mail(order_id, row) });
         }

@@ -39,6 +39,31 @@ impl Sender for Recorder {
     }
 }
 
+/// Records of a customer and one order, after which there is an e-mail to send.
+fn everything_of(customer_id: &str) -> [(&'static str, Vec<u8>); 4] {
+    let order_id = format!("order-of-{customer_id}");
+    let customer =
+        customers::Customer { customer_id: customer_id.into(), email: "ada@example.org".into(), ..Default::default() };
+    let event = customers::customer_event::Event::Created(customers::CustomerCreated { customer: Some(customer) });
+    let event = customers::CustomerEvent { customer_id: customer_id.into(), time: None, event: Some(event) };
+    let customer_id = customer_id.to_owned();
+    let placed =
+        orders::OrderPlaced { order_id: order_id.clone(), customer_id: customer_id.clone(), ..Default::default() };
+    let changed = orders::CustomerOrderChanged {
+        order_id: order_id.clone(),
+        customer_id: customer_id.clone(),
+        state: orders::OrderState::Validated.into(),
+        ..Default::default()
+    };
+    let paid = proto::payments::v1::OrderPaid { order_id, customer_id, ..Default::default() };
+    [
+        (topics::CUSTOMERS, event.encode_to_vec()),
+        (topics::ORDERS_BY_CUSTOMER, placed.encode_to_vec()),
+        (topics::ORDER_CHANGES_BY_CUSTOMER, changed.encode_to_vec()),
+        (topics::ORDER_PAYMENTS, paid.encode_to_vec()),
+    ]
+}
+
 struct Fixture {
     running: Running,
     stop: CancellationToken,
@@ -58,28 +83,9 @@ impl Fixture {
 
     /// A customer with one order for which everything is there.
     async fn complete(&self, customer_id: &str) {
-        let (order_id, key) = (format!("order-of-{customer_id}"), customer_id.as_bytes());
-        let customer = customers::Customer {
-            customer_id: customer_id.into(),
-            email: "ada@example.org".into(),
-            ..Default::default()
-        };
-        let event = customers::customer_event::Event::Created(customers::CustomerCreated { customer: Some(customer) });
-        let event = customers::CustomerEvent { customer_id: customer_id.into(), time: None, event: Some(event) };
-        let customer_id = customer_id.to_owned();
-        let placed =
-            orders::OrderPlaced { order_id: order_id.clone(), customer_id: customer_id.clone(), ..Default::default() };
-        let changed = orders::CustomerOrderChanged {
-            order_id: order_id.clone(),
-            customer_id: customer_id.clone(),
-            state: orders::OrderState::Validated.into(),
-            ..Default::default()
-        };
-        let paid = proto::payments::v1::OrderPaid { order_id, customer_id, ..Default::default() };
-        self.running.record(topics::CUSTOMERS, key, event.encode_to_vec()).await;
-        self.running.record(topics::ORDERS_BY_CUSTOMER, key, placed.encode_to_vec()).await;
-        self.running.record(topics::ORDER_CHANGES_BY_CUSTOMER, key, changed.encode_to_vec()).await;
-        self.running.record(topics::ORDER_PAYMENTS, key, paid.encode_to_vec()).await;
+        for (topic, record) in everything_of(customer_id) {
+            self.running.record(topic, customer_id.as_bytes(), record).await;
+        }
     }
 
     /// Waits until the e-mail to this customer is in this state, and says how many tries it took.
@@ -142,4 +148,22 @@ async fn what_cannot_be_sent_is_given_up_and_holds_up_nobody() {
     fixture.complete("c-1").await;
     assert_eq!(fixture.reached("c-1", NotificationState::Undeliverable).await, 1);
     fixture.stop().await;
+}
+
+#[test]
+fn a_try_that_was_put_off_by_a_clock_ahead_of_ours_is_due() {
+    const HOUR_MS: i64 = 3_600_000;
+    let config = Config::default();
+    let mut driver = testkit::Driver::new(crate::definition(&config));
+    driver.advance_to(2 * HOUR_MS);
+    for (topic, record) in everything_of("c-1") {
+        driver.record(topic, b"c-1", record);
+    }
+    let fails = wire::report("order-of-c-1", 0, Outcome::Failed { error: "not now".into(), is_final: false });
+    driver.command(REPORT_DELIVERY, b"order-of-c-1", None, fails, "").unwrap();
+    let of_the_same_clock = look(&driver.view(), 2 * HOUR_MS + 1);
+    let pause_ms = i64::try_from(config.retry_pause.as_millis()).unwrap();
+    assert_eq!((of_the_same_clock.due.len(), of_the_same_clock.next_due_ms), (0, Some(2 * HOUR_MS + pause_ms)));
+    let of_one_behind = look(&driver.view(), HOUR_MS);
+    assert_eq!((of_one_behind.due.len(), of_one_behind.next_due_ms), (1, None));
 }

@@ -117,15 +117,15 @@ pub fn report(
     Some(delivery)
 }
 
-/// Tries an e-mail anew that was given up. None if it was not.
+/// Tries an e-mail anew, at once, that was given up. None if it was not.
 #[must_use]
-pub fn renew(delivery: &Delivery, now_ms: i64) -> Option<Delivery> {
+pub fn renew(delivery: &Delivery) -> Option<Delivery> {
     (delivery.state == State::Undeliverable).then(|| Delivery {
         state: State::Pending,
         tries: 0,
         tries_before: delivery.attempts(),
         last_error: delivery.last_error.clone(),
-        due_ms: now_ms,
+        due_ms: 0,
     })
 }
 

@@ -56,7 +56,7 @@ fn renew(ctx: &mut Context<'_>, input: &Input<'_>) -> Result<(), ProcessError> {
     let Some(row) = ctx.get(NOTIFICATIONS, mail.order_id.as_bytes())? else { return Ok(()) };
     let row = wire::notification_row(&row)?;
     let before = wire::delivery_of(&row)?;
-    match delivery::renew(&before, ctx.now_ms()) {
+    match delivery::renew(&before) {
         Some(delivery) => save(ctx, &mail.order_id, Some(&before), row, delivery),
         None => Ok(()),
     }

@@ -299,7 +299,7 @@ fn a_replayed_dead_letter_is_sent_once_more() {
     post.driver.advance_to(99);
     for _ in 0..2 {
         post.driver.record_with("notifications-replays", Some(b"c-1"), letter.value.clone(), &headers);
-        assert_eq!(post.outbox(), [(99, "o-1".to_owned())]);
+        assert_eq!(post.outbox(), [(0, "o-1".to_owned())]);
     }
     post.report("o-1", 1, Outcome::Sent);
     post.driver.record_with("notifications-replays", Some(b"c-1"), letter.value, &headers);
