@@ -105,6 +105,9 @@ impl Future for Life {
     }
 }
 
+/// The right time at the beginning: so late that no clock shows a time before 1970.
+const RIGHT_MS: i64 = 1_000_000_000;
+
 /// The clock of one process: all run equally fast, none is right.
 #[derive(Debug)]
 pub(super) struct SkewedClock {
@@ -121,7 +124,7 @@ impl SkewedClock {
 #[async_trait]
 impl Clock for SkewedClock {
     fn now_ms(&self) -> i64 {
-        1_000_000 + self.skew_ms + self.monotonic_ms()
+        RIGHT_MS + self.skew_ms + self.monotonic_ms()
     }
 
     fn monotonic_ms(&self) -> i64 {

@@ -117,7 +117,8 @@ impl Profile {
             forgetful,
             damaged_snapshots: dice.permille(500),
             trusts_damaged_disks: false,
-            skew_max_ms: dice.pick(&[0, 10, 1_500]),
+            // Clocks that are hours apart forget answers hours early or late.
+            skew_max_ms: if forgetful { dice.pick(&[0, 10, 1_500]) } else { dice.pick(&[0, 10, 1_500, 3_600_000]) },
             managed: dice.permille(500),
             config: config(dice, forgetful, shortcut),
         }
@@ -149,7 +150,7 @@ fn config(dice: &mut Dice, forgetful: bool, shortcut: Shortcut) -> Config {
         standby_wait: Duration::from_millis(500),
         moving_grace: Duration::from_millis(200),
         request_memory: Duration::from_secs(if forgetful { 12 } else { 24 * 3600 }),
-        // More than the clocks of a run ever differ.
+        // More or less than the clocks of a run differ.
         clock_skew_max: Duration::from_secs(60),
         retry_pause: dice.millis(1, 20),
         retry_pause_max: dice.millis(20, 400),
