@@ -36,9 +36,9 @@ pub enum Mode {
     Mute,
     /// Carries requests, and resets the connection at the first byte of an answer: an append whose outcome is unknown.
     LoseAnswers,
-    /// Carries everything, each chunk up to [`DELAY_MS`] later, on every connection by itself.
+    /// Carries everything, each chunk up to 400 ms later, on every connection by itself.
     Delay,
-    /// Of what comes back [`LOST_PERCENT`] have to be sent again, and now and then a connection is reset.
+    /// Of what comes back 30 % have to be sent again, and now and then a connection is reset.
     Lossy,
 }
 
