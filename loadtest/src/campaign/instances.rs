@@ -90,10 +90,19 @@ impl Instance {
         let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr();
         let (address, peers) = (free()?, free()?);
         let (name, launch, clock) = (name.to_owned(), launch.clone(), clock.map(str::to_owned));
-        let child = None;
-        let is_other = false;
-        let instance =
-            Self { name, address, door: None, peers, folder, launch, clock, brokers, child, is_other, lives: 0 };
+        let instance = Self {
+            name,
+            address,
+            door: None,
+            peers,
+            folder,
+            launch,
+            clock,
+            brokers,
+            child: None,
+            is_other: false,
+            lives: 0,
+        };
         instance.set_clock(None)?;
         Ok(instance)
     }
