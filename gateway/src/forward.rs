@@ -157,7 +157,7 @@ impl Forward {
         let Current { owner, claim } = match self.owners.owner(&call.method.role, partition) {
             Ok(current) => current,
             Err(NoOwner) => {
-                return match self.ask_standbys(call, partition).await {
+                return match Box::pin(self.ask_standbys(call, partition)).await {
                     Some(answer) => Outcome::Final(Ok(answer)),
                     None => Outcome::Moving(Err(self.rebalancing(call, partition)), LOOK_AGAIN),
                 };

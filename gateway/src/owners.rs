@@ -93,7 +93,7 @@ impl Owner {
     pub(crate) async fn call(&self, request: Request<Body>) -> Result<Response<Body>, Unreachable> {
         match self {
             Self::Local(owner) => Ok(owner.call(request).await),
-            Self::Remote(upstream) => upstream.call(request).await,
+            Self::Remote(upstream) => Box::pin(upstream.call(request)).await,
         }
     }
 
@@ -104,7 +104,7 @@ impl Owner {
     pub(crate) async fn call_whole(&self, request: Request<Body>) -> Result<Response<Body>, Unreachable> {
         match self {
             Self::Local(owner) => Ok(owner.call(request).await),
-            Self::Remote(upstream) => upstream.call_whole(request).await,
+            Self::Remote(upstream) => Box::pin(upstream.call_whole(request)).await,
         }
     }
 }

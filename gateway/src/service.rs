@@ -157,6 +157,7 @@ impl Shared {
         tokio::time::sleep(self.config.drain_grace).await;
     }
 
+    /// Each way is boxed: a call takes the memory of its own, not of the largest, and not twice where a limit is put around it.
     async fn answer_method(&self, method: &Method, request: Request<Body>) -> Result<Response<Body>, Problem> {
         let (head, body) = request.into_parts();
         let default = (!method.server_streaming).then_some(self.config.deadline);
@@ -182,7 +183,8 @@ impl Shared {
                 if let Some(generated) = to.generated {
                     call.headers.insert(headers::GENERATED_KEY, generated);
                 }
-                let answer = deadline.limit("waiting for the owner", self.forward.send(&call, to.partition)).await?;
+                let sent = Box::pin(self.forward.send(&call, to.partition));
+                let answer = deadline.limit("waiting for the owner", sent).await?;
                 if method.server_streaming {
                     return answer.map(|answer| streams::pass(answer, self.draining.clone()));
                 }
@@ -192,7 +194,7 @@ impl Shared {
                 // The owners' pages are joined as bytes, so that they must not be compressed.
                 call.headers.remove(GRPC_ACCEPT_ENCODING);
                 let page = list::list(&self.forward, &call, shape, message.payload(), self.config.page_bytes_max);
-                Ok(answer_of(deadline.limit("listing", page).await??))
+                Ok(answer_of(deadline.limit("listing", Box::pin(page)).await??))
             }
             Routing::AllStreams(shape) => {
                 call.headers.remove(GRPC_ACCEPT_ENCODING);
@@ -206,7 +208,7 @@ impl Shared {
                     deadline,
                     draining: self.draining.clone(),
                 };
-                streams::merge(call).await
+                Box::pin(streams::merge(call)).await
             }
             // Answered before its message was read.
             Routing::ThisInstance => Err(Problem::internal()),
@@ -260,4 +262,24 @@ fn refuse(problem: Problem) -> Response<Body> {
         response.headers_mut().insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes_of<'a, F>(_: impl FnOnce(&'a Shared, Option<&'a Guard>, Request<Body>) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    fn bytes_of_sending<'a, F>(_: impl FnOnce(&'a Forward, &'a Outgoing<'a>, u32) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_call_on_its_way_takes_little_memory() {
+        let (answering, sending) = (bytes_of(Shared::answer), bytes_of_sending(Forward::send));
+        assert!(answering <= 2_560, "{answering} bytes of each call");
+        assert!(sending <= 2_048, "{sending} more of each that goes to an owner");
+    }
 }
