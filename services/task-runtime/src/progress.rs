@@ -139,13 +139,14 @@ impl Progress {
     /// Takes over what a commit says, and adds the rows to change to `changes`.
     pub(crate) fn absorb(&mut self, body: &Body, changes: &mut Vec<Change>) {
         self.stream_time_ms = self.stream_time_ms.max(body.stream_time_ms);
+        let mut rows = Rows::default();
         for (topic, position) in &body.positions {
-            changes.push(row(POSITION, &topic.as_str(), *position));
+            rows.add(POSITION, &topic.as_str(), *position);
             self.input_mut(topic.as_str()).position = Some(*position);
         }
         for update in &body.watermarks {
             let name = (update.topic.as_str(), &*update.task, update.incarnation);
-            changes.push(row(WATERMARK, &name, update.sequence));
+            rows.add(WATERMARK, &name, update.sequence);
             let watermarks = &mut self.input_mut(update.topic.as_str()).watermarks;
             watermarks.entry(update.task.clone()).or_default().insert(update.incarnation, update.sequence);
         }
@@ -154,13 +155,14 @@ impl Progress {
             dealt.insert((&output.topic, output.partition), output.sequence);
         }
         for ((topic, partition), sequence) in dealt {
-            changes.push(row(SEQUENCE, &(topic.as_str(), partition), sequence));
+            rows.add(SEQUENCE, &(topic.as_str(), partition), sequence);
             self.sequences.insert((topic.clone(), partition), sequence);
         }
         for upto in &body.published {
-            changes.push(row(PUBLISHED, &(upto.topic.as_str(), upto.partition), upto.sequence));
+            rows.add(PUBLISHED, &(upto.topic.as_str(), upto.partition), upto.sequence);
             self.published.insert((upto.topic.clone(), upto.partition), upto.sequence);
         }
+        rows.append_to(changes);
     }
 
     fn input_mut(&mut self, topic: &str) -> &mut InputProgress {
@@ -188,17 +190,48 @@ pub(crate) fn damaged(detail: &str) -> state_store::Error {
 
 /// Last sequence dealt out to a destination, as a store says.
 pub(crate) fn sent(store: &dyn Store, topic: &str, partition: u32) -> Result<u64, state_store::Error> {
-    let Some(value) = store.get(&row_key(SEQUENCE, &(topic, partition)))? else { return Ok(0) };
+    let mut key = Vec::with_capacity(ROW_BYTES);
+    put_key(SEQUENCE, &(topic, partition), &mut key);
+    let Some(value) = store.get(&key)? else { return Ok(0) };
     let number = value[..].try_into().map_err(|_| damaged("a progress row cannot be read"))?;
     Ok(u64::from_be_bytes(number))
 }
 
-fn row(kind: u8, name: &impl Serialize, number: u64) -> Change {
-    (row_key(kind, name).into(), Some(Bytes::copy_from_slice(&number.to_be_bytes())))
+/// What a row takes, roughly.
+const ROW_BYTES: usize = 72;
+
+/// Rows in the making: each commit writes several, and all of them share one piece of memory.
+#[derive(Default)]
+struct Rows {
+    bytes: Vec<u8>,
+    /// Where each key ends, and each value.
+    ends: Vec<(usize, usize)>,
 }
 
-fn row_key(kind: u8, name: &impl Serialize) -> Vec<u8> {
-    let mut key = Vec::with_capacity(72);
+impl Rows {
+    fn add(&mut self, kind: u8, name: &impl Serialize, number: u64) {
+        if self.ends.is_empty() {
+            self.bytes.reserve(8 * ROW_BYTES);
+            self.ends.reserve(8);
+        }
+        put_key(kind, name, &mut self.bytes);
+        let key_end = self.bytes.len();
+        self.bytes.extend_from_slice(&number.to_be_bytes());
+        self.ends.push((key_end, self.bytes.len()));
+    }
+
+    fn append_to(self, changes: &mut Vec<Change>) {
+        let bytes = Bytes::from(self.bytes);
+        let mut begin = 0;
+        for (key_end, end) in self.ends {
+            changes.push((bytes.slice(begin..key_end), Some(bytes.slice(key_end..end))));
+            begin = end;
+        }
+    }
+}
+
+fn put_key(kind: u8, name: &impl Serialize, key: &mut Vec<u8>) {
     key.extend_from_slice(&[keys::PROGRESS, kind]);
-    postcard::to_extend(name, key).expect("names hold nothing that postcard refuses")
+    let longer = postcard::to_extend(name, std::mem::take(key));
+    *key = longer.expect("names hold nothing that postcard refuses");
 }
