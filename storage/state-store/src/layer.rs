@@ -8,10 +8,16 @@ use std::collections::btree_map::Range;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
-/// What a row costs beside its key and value: two handles in a tree node that is two thirds full, and up to four heap blocks.
-const ROW_OVERHEAD_BYTES: usize = 176;
+/// What a row costs beside its key and value: two handles in a tree node that is little more than half full.
+const ROW_OVERHEAD_BYTES: usize = 112;
+
+/// Size of the blocks that keys and values are kept in, many in one: the allocator has a tenth of the work, the neighbours in a tree
+/// are near each other in memory, and what one thread has made and another one drops leaves no holes behind.
+const BLOCK_BYTES: usize = 16 * 1024;
+/// What is larger has a block of its own.
+const SHARED_BYTES_MAX: usize = BLOCK_BYTES / 8;
 
 /// What all layers of the process take together.
 #[derive(Debug)]
@@ -45,6 +51,8 @@ pub(crate) struct Layer {
     changes: BTreeMap<Bytes, Option<Bytes>>,
     checkpoint: Option<Bytes>,
     bytes: usize,
+    /// What is left of the newest block.
+    block: BytesMut,
 }
 
 impl Layer {
@@ -73,16 +81,27 @@ impl Layer {
     /// Takes a change over. The bytes are copied: what the caller holds may be a slice of a whole log record, which the
     /// layer would keep in memory.
     pub(crate) fn record(&mut self, key: &[u8], value: Option<&[u8]>) {
-        let value = value.map(Bytes::copy_from_slice);
-        let added = value.as_ref().map_or(0, Bytes::len);
         if let Some(slot) = self.changes.get_mut(key) {
+            // Some rows change all the time. Only what they were first stays in a block for as long as the layer lives.
             self.bytes -= slot.as_ref().map_or(0, Bytes::len);
-            *slot = value;
+            *slot = value.map(Bytes::copy_from_slice);
         } else {
             self.bytes += key.len() + ROW_OVERHEAD_BYTES;
-            self.changes.insert(Bytes::copy_from_slice(key), value);
+            let (key, value) = (self.keep(key), value.map(|value| self.keep(value)));
+            self.changes.insert(key, value);
         }
-        self.bytes += added;
+        self.bytes += value.map_or(0, <[u8]>::len);
+    }
+
+    fn keep(&mut self, bytes: &[u8]) -> Bytes {
+        if bytes.len() > SHARED_BYTES_MAX {
+            return Bytes::copy_from_slice(bytes);
+        }
+        if self.block.capacity() < bytes.len() {
+            self.block = BytesMut::with_capacity(BLOCK_BYTES);
+        }
+        self.block.extend_from_slice(bytes);
+        self.block.split().freeze()
     }
 
     pub(crate) fn set_checkpoint(&mut self, checkpoint: &[u8]) {
