@@ -83,7 +83,7 @@ impl Default for Config {
             ownership_check: Duration::from_secs(5),
             snapshot_after_records: 200_000,
             snapshot_after_bytes: 64 * 1024 * 1024,
-            snapshot_part_bytes: 512 * 1024,
+            snapshot_part_bytes: 256 * 1024,
             snapshots_at_once: 2,
             standby_wait: Duration::from_millis(500),
             moving_grace: Duration::from_millis(200),

@@ -13,6 +13,9 @@ use super::{Announced, Manifest, Part, SnapshotRecord};
 use crate::config::{Config, answered};
 use crate::progress::Checkpoint;
 
+/// Bytes of rows that are read at once: as rows they take several times as much.
+const SLICE_BYTES: usize = 64 * 1024;
+
 /// A snapshot to be made.
 pub(crate) struct Writing {
     pub(crate) log: SharedLog,
@@ -110,7 +113,7 @@ async fn append(log: &SharedLog, partition: &TopicPartition, config: &Config, va
 
 impl Cutter {
     fn new(rows: Box<dyn Rows>, part_bytes: usize, head: &[u8]) -> Self {
-        let mut waiting = Vec::with_capacity(part_bytes + head.len());
+        let mut waiting = Vec::with_capacity(part_bytes + SLICE_BYTES + head.len());
         push(&mut waiting, head);
         let bytes = waiting.len() as u64;
         Self { rows, part_bytes, waiting, ended: false, count: 0, bytes, digest: 0 }
@@ -119,7 +122,7 @@ impl Cutter {
     /// The next part.
     fn next(&mut self) -> Result<Option<Bytes>, state_store::Error> {
         while self.waiting.len() < self.part_bytes && !self.ended {
-            let slice = self.rows.next_rows(self.part_bytes)?;
+            let slice = self.rows.next_rows(self.part_bytes.min(SLICE_BYTES))?;
             self.ended = slice.is_empty();
             for (key, value) in &slice {
                 self.digest = self.digest.wrapping_add(row_digest(key, value));
@@ -132,8 +135,12 @@ impl Cutter {
         if self.waiting.is_empty() {
             return Ok(None);
         }
-        let rest = self.waiting.split_off(self.waiting.len().min(self.part_bytes));
-        Ok(Some(std::mem::replace(&mut self.waiting, rest).into()))
+        // With room for the next one from the beginning: many large pieces that grow leave as much memory behind.
+        let room = Vec::with_capacity(self.part_bytes + SLICE_BYTES);
+        let mut part = std::mem::replace(&mut self.waiting, room);
+        self.waiting.extend_from_slice(&part[part.len().min(self.part_bytes)..]);
+        part.truncate(self.part_bytes);
+        Ok(Some(part.into()))
     }
 }
 
