@@ -85,7 +85,7 @@ impl Driver {
     }
 
     fn fire(&mut self, key: &[u8], due_ms: i64) {
-        let late_ms = self.now_ms - due_ms;
+        let late_ms = self.now_ms.saturating_sub(due_ms);
         self.step(|batch| batch.timer(key, due_ms, late_ms).expect("a store in memory does not fail"));
     }
 

@@ -1,6 +1,7 @@
 //! What comes in wrong: every method of the API, also those that come later, must say so.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
@@ -23,7 +24,13 @@ use crate::shop::timed;
 
 /// Calls a method with any bytes as its body.
 async fn call(channel: &Channel, path: &str, body: Vec<u8>) -> Status {
+    call_within(channel, path, body, Duration::from_secs(10)).await
+}
+
+/// The same, with another deadline.
+pub(crate) async fn call_within(channel: &Channel, path: &str, body: Vec<u8>, deadline: Duration) -> Status {
     let request = Request::post(path).header("content-type", "application/grpc").header("te", "trailers");
+    let request = request.header("grpc-timeout", format!("{}m", deadline.as_millis()));
     let request = request.body(Body::new(Full::new(Bytes::from(body)))).unwrap();
     let (head, body) = channel.clone().oneshot(request).await.unwrap().into_parts();
     let trailers = body.collect().await.unwrap().trailers().cloned().unwrap_or_default();

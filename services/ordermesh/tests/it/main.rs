@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 #![allow(clippy::inconsistent_digit_grouping, reason = "amounts are in cents: 800_00 is 800.00")]
 
+mod anything;
 mod binary;
 mod catalog;
 mod customers;
