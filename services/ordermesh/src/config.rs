@@ -358,15 +358,7 @@ impl Config {
             0..=3_600,
         )?;
         least("kafka.append_bytes_max", self.kafka.append_bytes_max as u64, APPEND_BYTES_MIN as u64)?;
-        // The services' own servers take no more than 4 MiB.
-        within("limits.message_bytes_max", self.limits.message_bytes_max, 1024..=4 << 20)?;
-        within("limits.calls_max", self.limits.calls_max, 1..=10_000_000)?;
-        // Ids that the gateway makes must be let in.
-        within("limits.id_chars_max", self.limits.id_chars_max, 36..=service_host::validate::ID_CHARS_MAX)?;
-        if self.limits.log_wait_max < LOG_WAIT_LEAST {
-            return Err(format!("limits.log_wait_max must be at least {LOG_WAIT_LEAST:?}"));
-        }
-        within("limits.text_bytes_max", self.limits.text_bytes_max, 64..=service_host::validate::TEXT_BYTES_MAX)?;
+        self.limits.check()?;
         self.gateway.check(self.limits.message_bytes_max)?;
         self.watches.check()?;
         self.schemas.check()?;
@@ -383,8 +375,6 @@ impl Config {
     }
 }
 
-/// Before that nobody can tell a log that is away from one that is slow.
-const LOG_WAIT_LEAST: std::time::Duration = std::time::Duration::from_secs(2);
 /// Partitions cost files, memory and a task for each service.
 const PARTITIONS_MAX: usize = 1_000;
 

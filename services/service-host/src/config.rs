@@ -3,6 +3,7 @@
 //! A key that nobody knows stops the start, with its name and where it came from: a misspelt limit would else be no limit.
 
 mod host;
+mod limits;
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +15,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use credentials::Secret;
-pub use host::{HostConfig, LimitsConfig, ListenConfig, LogConfig, LogFormat, TelemetryConfig};
+pub use host::{HostConfig, ListenConfig, LogConfig, LogFormat, TelemetryConfig};
+pub use limits::LimitsConfig;
 
 /// Variables of the environment that are read: `ORDERMESH__SECTION__KEY`.
 pub const ENV_PREFIX: &str = "ORDERMESH__";
