@@ -6,6 +6,7 @@
 
 mod body;
 mod methods;
+pub(crate) mod taking;
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::server::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -22,6 +22,7 @@ use tonic::body::Body;
 use tower::Service;
 
 use crate::Api;
+use crate::call::taking::{self, Streams};
 use crate::call::{CallLimits, Calls};
 use crate::config::{LimitsConfig, ListenConfig};
 use crate::tls::ListenerTls;
@@ -73,7 +74,7 @@ pub struct PeerAddress(pub SocketAddr);
 pub struct Server {
     drain_timeout: Duration,
     limits: LimitsConfig,
-    http: http2::Builder<TokioExecutor>,
+    http: http2::Builder<Streams>,
     tls: Option<ListenerTls>,
     api: Api,
     door: &'static str,
@@ -86,7 +87,7 @@ impl Server {
         // seconds finds everything in a heap that its callers have given up meanwhile, which is no attack: the connection must
         // not end, with all who still wait on it. As many as may be open at a time take no more memory than those may.
         let pending_resets_max = limits.streams_per_connection_max as usize;
-        let mut http = http2::Builder::new(TokioExecutor::new());
+        let mut http = http2::Builder::new(Streams { send_timeout: limits.send_timeout });
         http.timer(TokioTimer::new())
             .max_concurrent_streams(limits.streams_per_connection_max)
             .initial_connection_window_size(limits.connection_window_bytes)
@@ -141,6 +142,7 @@ impl Server {
             connection::REFUSED_HANDSHAKES,
             "connections that did not get through the TLS handshake"
         );
+        metrics::describe_counter!(taking::RESET, "streams that were reset because their callers took nothing");
         let mut connections = JoinSet::new();
         loop {
             let accepted = tokio::select! {

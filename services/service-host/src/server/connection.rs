@@ -9,7 +9,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
@@ -19,6 +19,7 @@ use tower::Service;
 
 use super::PeerAddress;
 use crate::call::Calls;
+use crate::call::taking::Streams;
 use crate::error::Chain;
 use crate::tls::{Certified, ListenerTls, Prefaced};
 
@@ -30,7 +31,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const PREFACE_RECHECK: Duration = Duration::from_millis(10);
 
 pub(super) struct Connection<S> {
-    pub(super) http: http2::Builder<TokioExecutor>,
+    pub(super) http: http2::Builder<Streams>,
     pub(super) calls: Calls<S>,
     /// How long TLS and the first bytes of HTTP/2 may take together.
     pub(super) handshake_timeout: Duration,

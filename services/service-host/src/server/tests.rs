@@ -4,6 +4,8 @@ mod attacks;
 mod client;
 mod draining;
 mod misuse;
+mod raw;
+mod stalled;
 
 use std::time::Duration;
 
@@ -28,7 +30,7 @@ const WATCH_HEALTH: &str = "/grpc.health.v1.Health/Watch";
 /// For what must happen; never waited for when it does.
 const SOON: Duration = Duration::from_secs(20);
 
-/// Answers at once, never, when told to, or with a problem, as the order id says.
+/// Answers at once, never, when told to, with much, or with a problem, as the order id says.
 #[derive(Debug, Clone, Default)]
 struct Orders {
     go_on: CancellationToken,
@@ -48,6 +50,10 @@ impl OrderService for Orders {
             "unknown" => return Err(crate::Problem::not_found("order", "unknown").into()),
             "big" => {
                 let order = Order { order_id: "x".repeat(3 << 20), ..Default::default() };
+                return Ok(Response::new(GetOrderResponse { order: Some(order), served_by: None }));
+            }
+            "large" => {
+                let order = Order { order_id: "x".repeat(1 << 20), ..Default::default() };
                 return Ok(Response::new(GetOrderResponse { order: Some(order), served_by: None }));
             }
             _ => {}

@@ -3,48 +3,13 @@
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncWriteExt, BufReader};
 
+use super::raw::{
+    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, GOAWAY, HEADERS, PING, REQUEST, RST_STREAM,
+    SETTINGS, connect, frame, receive,
+};
 use super::*;
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const CONTINUATION: u8 = 9;
-const ACK: u8 = 1;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-const ENHANCE_YOUR_CALM: u32 = 11;
-/// POST http://a/, all but the authority from the static table (RFC 7541, appendix A).
-const REQUEST: &[u8] = &[0x83, 0x86, 0x84, 0x41, 1, b'a'];
-
-/// A frame (RFC 9113, section 4.1).
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let len = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    [&len[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
-
-/// The next frame that the server sends: its kind, flags, stream and payload.
-async fn receive(connection: &mut (impl AsyncRead + Unpin)) -> io::Result<(u8, u8, u32, Vec<u8>)> {
-    let mut head = [0; 9];
-    connection.read_exact(&mut head).await?;
-    let [l0, l1, l2, kind, flags, s0, s1, s2, s3] = head;
-    let mut payload = vec![0; u32::from_be_bytes([0, l0, l1, l2]) as usize];
-    connection.read_exact(&mut payload).await?;
-    Ok((kind, flags, u32::from_be_bytes([s0, s1, s2, s3]), payload))
-}
-
-/// A connection to attack on, with what is first sent on it.
-async fn connect(address: SocketAddr, opening: &[u8]) -> TcpStream {
-    let mut attacker = TcpStream::connect(address).await.unwrap();
-    let preface = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(SETTINGS, 0, 0, &[]), opening].concat();
-    attacker.write_all(&preface).await.unwrap();
-    attacker
-}
 
 /// Sends what `again` gives, numbered, until the connection has ended. Returns why it was ended, if that could still be read:
 /// what was sent and not read turns the end into a reset.
