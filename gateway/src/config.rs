@@ -27,7 +27,7 @@ pub struct Config {
     pub retry_percent: u32,
     /// Bytes of one page of a list. Clients take 4 MiB at most unless they are told otherwise.
     pub page_bytes_max: usize,
-    /// Connections to one other instance.
+    /// Connections to one other instance for calls, and as many more for streams.
     pub connections_per_upstream: usize,
     /// File of the bearer tokens that callers must have one of. Nobody needs one when absent.
     pub tokens_file: Option<PathBuf>,

@@ -170,11 +170,7 @@ impl Forward {
         // A process that stands still keeps its connections open and answers nothing.
         let may_leave = call.repeatable && matches!(owner, Owner::Remote(_));
         let sent = async {
-            if call.repeatable && !call.method.server_streaming {
-                owner.call_whole(request).await
-            } else {
-                owner.call(request).await
-            }
+            if call.method.server_streaming { owner.stream(request).await } else { owner.call(request).await }
         };
         let answer = tokio::select! {
             biased;

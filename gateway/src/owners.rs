@@ -86,10 +86,10 @@ pub enum Owner {
 }
 
 impl Owner {
-    /// Sends a call.
+    /// Sends a call and waits for its answer.
     ///
     /// # Errors
-    /// It did not get there, or the connection broke before the answer began.
+    /// It did not get there, or the connection broke before the answer ended.
     pub(crate) async fn call(&self, request: Request<Body>) -> Result<Response<Body>, Unreachable> {
         match self {
             Self::Local(owner) => Ok(owner.call(request).await),
@@ -97,14 +97,14 @@ impl Owner {
         }
     }
 
-    /// Sends a call that may be sent again.
+    /// Sends a call for a stream.
     ///
     /// # Errors
-    /// It did not get there, or the connection broke before the answer ended.
-    pub(crate) async fn call_whole(&self, request: Request<Body>) -> Result<Response<Body>, Unreachable> {
+    /// It did not get there, or the connection broke before the stream began.
+    pub(crate) async fn stream(&self, request: Request<Body>) -> Result<Response<Body>, Unreachable> {
         match self {
             Self::Local(owner) => Ok(owner.call(request).await),
-            Self::Remote(upstream) => Box::pin(upstream.call_whole(request)).await,
+            Self::Remote(upstream) => Box::pin(upstream.stream(request)).await,
         }
     }
 }

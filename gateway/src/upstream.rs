@@ -1,5 +1,6 @@
 //! Connections to another instance. Each is one HTTP/2 connection with one worker, so that a few of them carry more than
-//! one; a call takes the one with the fewest calls on it.
+//! one; a call takes the one with the fewest calls on it. Streams have connections of their own: one that nobody reads from
+//! keeps what has come for it, and would leave calls no room.
 
 mod answer;
 
@@ -19,7 +20,8 @@ use answer::{Counted, Passing};
 #[derive(Clone)]
 pub struct Upstream {
     address: Arc<str>,
-    connections: Arc<[Connection]>,
+    for_calls: Arc<[Connection]>,
+    for_streams: Arc<[Connection]>,
 }
 
 struct Connection {
@@ -28,26 +30,32 @@ struct Connection {
 }
 
 impl Upstream {
-    /// An instance at this address; connections are made when they are needed, and made again when they break.
-    /// Must be called within a tokio runtime.
+    /// An instance at this address; connections are made when they are needed, and made again when they break: so many for
+    /// calls, and as many for streams. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// What was given is no address.
     pub fn new(dialer: &Dialer, address: &str, connections: usize) -> Result<Self, AddressError> {
-        let connection = |_| Ok(Connection { channel: dialer.channel(address)?, calls: Arc::default() });
-        let connections = (0..connections.max(1)).map(connection).collect::<Result<_, _>>()?;
-        Ok(Self { address: Arc::from(address), connections })
+        let all = |dial: &dyn Fn() -> Result<PeerChannel, AddressError>| {
+            let connection = |_| Ok(Connection { channel: dial()?, calls: Arc::default() });
+            (0..connections.max(1)).map(connection).collect::<Result<_, _>>()
+        };
+        Ok(Self {
+            address: Arc::from(address),
+            for_calls: all(&|| dialer.channel(address))?,
+            for_streams: all(&|| dialer.channel_for_streams(address))?,
+        })
     }
 
-    /// Sends a call. The answer passes as it comes.
+    /// Sends a call for a stream. The answer passes as it comes.
+    pub(crate) async fn stream(&self, request: Request<Body>) -> Result<Response<Body>, Unreachable> {
+        Ok(self.send(&self.for_streams, request).await?.map(Body::new))
+    }
+
+    /// Sends a call and waits for the end of its answer: of one that breaks off nothing has been passed on, and none waits
+    /// here for its caller. A large answer passes as it comes after all.
     pub(crate) async fn call(&self, request: Request<Body>) -> Result<Response<Body>, Unreachable> {
-        Ok(self.send(request).await?.map(Body::new))
-    }
-
-    /// Sends a call and waits for the end of its answer: of one that breaks off nothing has been passed on. A large answer
-    /// passes as it comes after all.
-    pub(crate) async fn call_whole(&self, request: Request<Body>) -> Result<Response<Body>, Unreachable> {
-        let mut answer = self.send(request).await?;
+        let mut answer = self.send(&self.for_calls, request).await?;
         answer.body_mut().hold().await.map_err(|error| {
             tracing::debug!(address = %self.address, %error, "owner broke off");
             Unreachable { never_left: false }
@@ -55,8 +63,8 @@ impl Upstream {
         Ok(answer.map(Body::new))
     }
 
-    async fn send(&self, request: Request<Body>) -> Result<Response<Passing>, Unreachable> {
-        let connection = self.connections.iter().min_by_key(|connection| connection.calls.load(Ordering::Relaxed));
+    async fn send(&self, connections: &[Connection], request: Request<Body>) -> Result<Response<Passing>, Unreachable> {
+        let connection = connections.iter().min_by_key(|connection| connection.calls.load(Ordering::Relaxed));
         let connection = connection.expect("an upstream has at least one connection");
         let counted = Counted::new(&connection.calls);
         let response = connection.channel.clone().oneshot(request).await.map_err(|error| {

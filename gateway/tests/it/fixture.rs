@@ -3,15 +3,18 @@
 #![expect(clippy::disallowed_methods, reason = "an owner that answers as no owner of ours does")]
 
 use std::collections::HashSet;
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use futures::stream::{self, Stream, StreamExt};
 use gateway::{Claim, Config, Current, Gateway, Hint, LocalOwner, NoOwner, Owner, Owners, Setup, Upstream};
 use http::{HeaderMap, HeaderValue, Request, Response};
-use http_body_util::{BodyExt, Full};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -30,6 +33,7 @@ pub(crate) const GET_ORDER: &str = "/ordermesh.orders.v1.OrderService/GetOrder";
 pub(crate) const CREATE_ORDER: &str = "/ordermesh.orders.v1.OrderService/CreateOrder";
 pub(crate) const LIST_ORDERS: &str = "/ordermesh.orders.v1.OrderService/ListOrders";
 pub(crate) const WATCH_ORDER: &str = "/ordermesh.orders.v1.OrderService/WatchOrder";
+pub(crate) const WATCH_ORDERS: &str = "/ordermesh.orders.v1.OrderService/WatchOrders";
 
 /// What an owner received.
 #[derive(Debug, Clone)]
@@ -79,7 +83,7 @@ impl Scripted {
 
     pub(crate) fn service(
         &self,
-    ) -> impl tower::Service<Request<Body>, Response = Response<Body>, Error = std::convert::Infallible, Future: Send>
+    ) -> impl tower::Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
     + Clone
     + Send
     + Sync
@@ -215,10 +219,13 @@ impl Fixture {
             draining: draining.clone(),
         };
         let address = serve(Gateway::new(setup).unwrap()).await;
-        // Whatever an owner answers shall be seen, also what other clients would not take.
-        let mut client = Client::builder(TokioExecutor::new());
-        let client = client.http2_only(true).http2_max_header_list_size(1 << 20).build_http();
-        Self { owners, draining, address, client }
+        Self { owners, draining, address, client: client() }
+    }
+
+    /// Another client of the same gateway, with a connection of its own.
+    pub(crate) fn another_client(&self) -> Self {
+        let Self { owners, draining, address, .. } = self;
+        Self { owners: owners.clone(), draining: draining.clone(), address: address.clone(), client: client() }
     }
 
     pub(crate) async fn call(&self, path: &str, message: &impl Message) -> Answer {
@@ -236,15 +243,7 @@ impl Fixture {
 
     /// A call with any body, which need not end.
     pub(crate) async fn call_body(&self, path: &str, headers: &[(&'static str, &str)], body: Body) -> Answer {
-        let mut request = Request::new(body);
-        *request.method_mut() = http::Method::POST;
-        let type_and_te = [("content-type", "application/grpc"), ("te", "trailers")];
-        for (name, value) in type_and_te.iter().chain(headers) {
-            request.headers_mut().insert(*name, HeaderValue::from_str(value).unwrap());
-        }
-        *request.uri_mut() = format!("{}{}", self.address.to_string().trim_end_matches('/'), path).parse().unwrap();
-        // Not a client of tonic, which ends calls by itself at their deadline.
-        let (head, body) = self.client.request(request).await.unwrap().into_parts();
+        let (head, body) = self.begin(path, headers, body).await.into_parts();
         let collected = body.collect().await.unwrap();
         let trailers = collected.trailers().cloned().unwrap_or_default();
         let body = collected.to_bytes();
@@ -257,6 +256,28 @@ impl Fixture {
             message,
         }
     }
+
+    /// Opens a stream, and leaves it to be read.
+    pub(crate) async fn open(&self, path: &str, headers: &[(&'static str, &str)], body: Bytes) -> Body {
+        self.begin(path, headers, Body::new(Full::new(body))).await.into_body()
+    }
+
+    async fn begin(&self, path: &str, headers: &[(&'static str, &str)], body: Body) -> Response<Body> {
+        let mut request = Request::new(body);
+        *request.method_mut() = http::Method::POST;
+        let type_and_te = [("content-type", "application/grpc"), ("te", "trailers")];
+        for (name, value) in type_and_te.iter().chain(headers) {
+            request.headers_mut().insert(*name, HeaderValue::from_str(value).unwrap());
+        }
+        *request.uri_mut() = format!("{}{}", self.address.to_string().trim_end_matches('/'), path).parse().unwrap();
+        // Not a client of tonic, which ends calls by itself at their deadline.
+        self.client.request(request).await.unwrap().map(Body::new)
+    }
+}
+
+fn client() -> Client<HttpConnector, Body> {
+    // Whatever an owner answers shall be seen, also what other clients would not take.
+    Client::builder(TokioExecutor::new()).http2_only(true).http2_max_header_list_size(1 << 20).build_http()
 }
 
 /// An answer of the gateway.
@@ -290,13 +311,27 @@ pub(crate) fn remote(address: &http::Uri, connections: usize) -> Owner {
     Owner::Remote(Upstream::new(&Dialer::plain(), address.authority().unwrap().as_str(), connections).unwrap())
 }
 
+/// An owner whose answers begin with an empty message and do not end.
+pub(crate) fn beginning() -> Scripted {
+    Scripted::new(move |_| async move {
+        let first = stream::iter([Ok::<_, Infallible>(Frame::data(framed(b"")))]);
+        streamed(first.chain(stream::pending()))
+    })
+}
+
+/// An answer of these frames.
+pub(crate) fn streamed<E>(frames: impl Stream<Item = Result<Frame<Bytes>, E>> + Send + 'static) -> Response<Body>
+where
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let body = Body::new(StreamBody::new(Box::pin(frames)));
+    Response::builder().header("content-type", "application/grpc").body(body).unwrap()
+}
+
 /// Serves on a free port until the test ends.
 pub(crate) async fn serve<S>(service: S) -> http::Uri
 where
-    S: tower::Service<Request<Body>, Response = Response<Body>, Error = std::convert::Infallible>
-        + Clone
-        + Send
-        + 'static,
+    S: tower::Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -2,17 +2,23 @@
 
 #![expect(clippy::disallowed_methods, reason = "an owner that answers as no owner of ours does")]
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures::stream::{self, StreamExt};
 use gateway::Config;
+use http_body::Frame;
 use proto::orders::v1::order_service_client::OrderServiceClient;
 use proto::orders::v1::{
     CreateOrderRequest, GetOrderRequest, GetOrderResponse, Order, WatchOrderRequest, WatchOrderResponse,
 };
 use tonic::Code;
 
-use crate::fixture::{CREATE_ORDER, Fixture, GET_ORDER, LIST_ORDERS, Scripted, framed, ok, remote};
+use crate::fixture::{
+    CREATE_ORDER, Fixture, GET_ORDER, LIST_ORDERS, Scripted, WATCH_ORDER, beginning, framed, ok, remote, streamed,
+};
 
 fn get() -> GetOrderRequest {
     GetOrderRequest { order_id: "o-17".to_owned(), ..Default::default() }
@@ -84,16 +90,10 @@ async fn an_owner_that_cannot_be_reached_is_unavailable() {
 
 /// An owner whose first answer breaks off in the middle.
 fn breaking_off_once() -> Scripted {
-    use http_body::Frame;
-    use http_body_util::{BodyExt, StreamBody};
-
     let answered = AtomicBool::new(false);
     Scripted::new(move |_| {
-        let first = futures::stream::iter([Ok(Frame::data(framed(b"")))]);
-        let broken = futures::stream::once(async { Err(tonic::Status::data_loss("cut")) });
-        let body = StreamBody::new(futures::StreamExt::chain(first, broken));
-        let cut = http::Response::builder().header("content-type", "application/grpc");
-        let cut = cut.body(tonic::body::Body::new(body.boxed_unsync())).unwrap();
+        let first = stream::iter([Ok(Frame::data(framed(b"")))]);
+        let cut = streamed(first.chain(stream::once(async { Err(tonic::Status::data_loss("cut")) })));
         std::future::ready(if answered.swap(true, Ordering::Relaxed) { ok(&()) } else { cut })
     })
 }
@@ -122,15 +122,9 @@ async fn what_may_not_be_sent_twice_ends_with_a_status_when_its_answer_breaks_of
 
 #[tokio::test]
 async fn what_is_too_large_to_be_held_back_passes_as_it_comes() {
-    use http_body::Frame;
-    use http_body_util::{BodyExt, StreamBody};
-
     let owner = Scripted::new(move |_| {
-        let parts = futures::stream::iter((0..40).map(|_| Ok(Frame::data(bytes::Bytes::from(vec![0; 64 * 1024])))));
-        let broken = futures::stream::once(async { Err(tonic::Status::data_loss("cut")) });
-        let body = StreamBody::new(futures::StreamExt::chain(parts, broken));
-        let cut = http::Response::builder().header("content-type", "application/grpc");
-        std::future::ready(cut.body(tonic::body::Body::new(body.boxed_unsync())).unwrap())
+        let parts = stream::iter((0..40).map(|_| Ok(Frame::data(Bytes::from(vec![0; 64 * 1024])))));
+        std::future::ready(streamed(parts.chain(stream::once(async { Err(tonic::Status::data_loss("cut")) }))))
     });
     let gateway = Fixture::remote(&owner).await;
     let answer = gateway.call(GET_ORDER, &get()).await;
@@ -138,21 +132,9 @@ async fn what_is_too_large_to_be_held_back_passes_as_it_comes() {
     assert_eq!(owner.seen().len(), 1, "the caller has the beginning already");
 }
 
-/// An owner whose answer begins and does not end.
-fn stalling() -> Scripted {
-    use http_body::Frame;
-    use http_body_util::StreamBody;
-
-    Scripted::new(move |_| async move {
-        let first = futures::stream::iter([Ok::<_, std::convert::Infallible>(Frame::data(framed(b"")))]);
-        let body = StreamBody::new(futures::StreamExt::chain(first, futures::stream::pending()));
-        http::Response::builder().header("content-type", "application/grpc").body(tonic::body::Body::new(body)).unwrap()
-    })
-}
-
 #[tokio::test]
 async fn a_watch_passes_what_it_is_told_before_it_ends() {
-    let gateway = Fixture::remote(&stalling()).await;
+    let gateway = Fixture::remote(&beginning()).await;
     let channel = tonic::transport::Endpoint::from(gateway.address.clone()).connect_lazy();
     let mut orders = OrderServiceClient::new(channel);
     let watch = WatchOrderRequest { order_id: "o-17".to_owned(), ..Default::default() };
@@ -163,11 +145,47 @@ async fn a_watch_passes_what_it_is_told_before_it_ends() {
 
 #[tokio::test]
 async fn an_answer_that_stalls_ends_at_the_deadline() {
-    let owner = stalling();
+    let owner = beginning();
     let gateway = Fixture::new(&owner).await;
     let begin = std::time::Instant::now();
     let message = prost::Message::encode_to_vec(&get());
     let answer = gateway.call_with(GET_ORDER, &[("grpc-timeout", "150m")], &message).await;
     assert_eq!(answer.refusal(), (Code::DeadlineExceeded, "DEADLINE_EXCEEDED".to_owned()));
     assert!(begin.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn watches_that_nobody_reads_from_leave_calls_their_room() {
+    const WATCHES: usize = 100;
+    let sent = Arc::new(AtomicUsize::new(0));
+    let owner = {
+        let sent = sent.clone();
+        Scripted::new(move |seen| {
+            let sent = sent.clone();
+            let many = stream::repeat_with(move || {
+                sent.fetch_add(1, Ordering::Relaxed);
+                Ok::<_, std::convert::Infallible>(Frame::data(framed(&[0; 64 * 1024])))
+            });
+            std::future::ready(if seen.path == WATCH_ORDER { streamed(many) } else { ok(&()) })
+        })
+    };
+    let gateway = Fixture::remote(&owner).await;
+    // What it does not read keeps back what else it asks for on the same connection: it asks for nothing else.
+    let watcher = gateway.another_client();
+    let watch = prost::Message::encode_to_vec(&WatchOrderRequest { order_id: "o-17".to_owned(), ..Default::default() });
+    let mut unread = Vec::new();
+    for _ in 0..WATCHES {
+        unread.push(watcher.open(WATCH_ORDER, &[], framed(&watch)).await);
+    }
+    // Until nothing more gets through to anybody.
+    let (request, mut before, mut quiet) = (get(), 0, 0);
+    while quiet < 50 {
+        let answer = gateway.call(GET_ORDER, &request);
+        let answer = tokio::time::timeout(Duration::from_secs(20), answer).await.expect("there is room for a call");
+        assert_eq!(answer.status.code(), Code::Ok);
+        let now = sent.load(Ordering::Relaxed);
+        quiet = if now == before { quiet + 1 } else { 0 };
+        before = now;
+    }
+    assert!(before > WATCHES, "{before} messages for those who do not read");
 }

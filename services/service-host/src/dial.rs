@@ -19,12 +19,20 @@ const PING_INTERVAL: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
 /// Instances are near one another: who does not take a connection in this time is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// HTTP/2 windows. The connection's is far larger than a stream's, so that a few slow readers do not stall the others.
-const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
-const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+/// HTTP/2 windows of a connection for calls: few of their answers are larger, and those are taken at once.
+const OF_CALLS: Windows = Windows { stream: 1 << 20, connection: 16 << 20 };
+/// Of one for streams. Their readers are as slow as they like to be: however many take nothing, the window of the connection
+/// stays open for the others, and what has come for each is little.
+const OF_STREAMS: Windows = Windows { stream: 64 << 10, connection: (1 << 31) - 1 };
 /// Headers or trailers of one answer. A refusal has all its details in them, in base64, and one that is over the limit cannot
 /// be told from a connection that broke: an instance that has answered would be taken for one that is not there.
 const HEADER_BYTES_MAX: u32 = 64 * 1024;
+
+/// Bytes that may come ahead of what is read, on one stream and on all of a connection.
+struct Windows {
+    stream: u32,
+    connection: u32,
+}
 
 /// What is given as the address of an instance is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -79,12 +87,24 @@ impl Dialer {
         Ok(Self { secret: Some(value), ..self })
     }
 
-    /// One connection to an instance: made when it is needed, and made again when it breaks. Must be called within a
-    /// tokio runtime.
+    /// One connection to an instance, for calls: made when it is needed, and made again when it breaks. Must be called
+    /// within a tokio runtime.
     ///
     /// # Errors
     /// [`AddressError`].
     pub fn channel(&self, address: &str) -> Result<PeerChannel, AddressError> {
+        self.connection(address, &OF_CALLS)
+    }
+
+    /// The same for streams, whose readers may be slow. On a connection of calls they would keep the answers of others back.
+    ///
+    /// # Errors
+    /// [`AddressError`].
+    pub fn channel_for_streams(&self, address: &str) -> Result<PeerChannel, AddressError> {
+        self.connection(address, &OF_STREAMS)
+    }
+
+    fn connection(&self, address: &str, windows: &Windows) -> Result<PeerChannel, AddressError> {
         let refuse = || AddressError { address: address.to_owned() };
         let authority: http::uri::Authority = address.parse().map_err(|_| refuse())?;
         if authority.port().is_none() || authority.host().is_empty() {
@@ -97,8 +117,8 @@ impl Dialer {
             .http2_keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT)
             .keep_alive_while_idle(true)
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .initial_stream_window_size(windows.stream)
+            .initial_connection_window_size(windows.connection)
             .http2_max_header_list_size(HEADER_BYTES_MAX)
             .tcp_nodelay(true);
         let channel = match &self.tls {
