@@ -5,7 +5,7 @@
 //! Only calls of the public API count towards a quota.
 
 use http::Request;
-use service_host::access::{Holder, Role};
+use service_host::access::{Holder, Role, Standing};
 use service_host::{AccessTokens, Code, PeerAddress, Problem};
 use tokio::time::Instant;
 use tonic::body::Body;
@@ -38,22 +38,23 @@ impl Guard {
         Some(Self { tokens, quota })
     }
 
-    /// Lets a call in. `method` is none for what is not of the public API.
+    /// Lets a call in, and says by what. `method` is none for what is not of the public API.
     ///
     /// # Errors
     /// UNAUTHENTICATED, PERMISSION_DENIED or RATE_LIMITED.
-    pub(crate) fn admit(&self, request: &Request<Body>, method: Option<&Method>) -> Result<(), Problem> {
+    pub(crate) fn admit(&self, request: &Request<Body>, method: Option<&Method>) -> Result<Option<Standing>, Problem> {
         let path = request.uri().path();
         if path.starts_with(HEALTH) {
-            return Ok(());
+            return Ok(None);
         }
-        let holder = self.tokens.as_ref().map(|tokens| authorised(tokens, request, method)).transpose();
-        let admitted = holder.and_then(|holder| match (&self.quota, method) {
-            (Some(quota), Some(_)) => {
-                let caller = holder.map_or_else(|| caller_at(request), |holder| Caller::Holder(holder.name));
-                quota.take(caller, Instant::now()).map_err(Problem::rate_limited)
+        let authorised = self.tokens.as_ref().map(|tokens| authorised(tokens, request, method)).transpose();
+        let admitted = authorised.and_then(|authorised| {
+            let (holder, standing) = authorised.unzip();
+            if let (Some(quota), Some(_)) = (&self.quota, method) {
+                let caller = holder.map_or_else(|| caller_at(request), |holder: Holder| Caller::Holder(holder.name));
+                quota.take(caller, Instant::now()).map_err(Problem::rate_limited)?;
             }
-            _ => Ok(()),
+            Ok(standing)
         });
         admitted.inspect_err(|refused| {
             metrics::counter!(REFUSED, "reason" => refused.reason.clone()).increment(1);
@@ -66,16 +67,21 @@ impl Guard {
 }
 
 /// The caller, if its token allows the call.
-fn authorised(tokens: &AccessTokens, request: &Request<Body>, method: Option<&Method>) -> Result<Holder, Problem> {
-    let holder = tokens.holder(request.headers())?;
-    Span::current().record("enduser.id", &*holder.name);
+fn authorised(
+    tokens: &AccessTokens,
+    request: &Request<Body>,
+    method: Option<&Method>,
+) -> Result<(Holder, Standing), Problem> {
     let needed = method.map_or(Role::Read, |method| method.needed);
-    if holder.role >= needed {
-        return Ok(holder);
+    let standing = tokens.standing(request.headers(), needed)?;
+    let holder = standing.holder()?;
+    Span::current().record("enduser.id", &*holder.name);
+    if let Err(refused) = holder.may(needed) {
+        let (caller, path) = (&*holder.name, request.uri().path());
+        tracing::info!(caller, role = %holder.role, %needed, path, "call is refused");
+        return Err(refused);
     }
-    let (caller, path) = (&*holder.name, request.uri().path());
-    tracing::info!(caller, role = %holder.role, %needed, path, "call is refused");
-    Err(Problem::role_missing(holder.role, needed))
+    Ok((holder, standing))
 }
 
 fn caller_at(request: &Request<Body>) -> Caller {

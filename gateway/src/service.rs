@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
+use service_host::access::Standing;
 use service_host::{AccessTokens, Problem, headers};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -20,6 +21,7 @@ use crate::guard::Guard;
 use crate::key::{key_path, route};
 use crate::message::{Memory, Message, UNSUPPORTED_COMPRESSION, framed};
 use crate::scan::find;
+use crate::streams::Until;
 use crate::table::{Method, Routing, Table};
 use crate::{Config, LocalOwner, Owners, StartError, list, streams};
 
@@ -127,11 +129,10 @@ impl Shared {
         }
         let path = request.uri().path();
         let method = self.table.get(path);
-        if let Some(guard) = guard
-            && let Err(refused) = guard.admit(&request, method)
-        {
-            return refused.into_http();
-        }
+        let standing = match guard.map(|guard| guard.admit(&request, method)).transpose() {
+            Ok(standing) => standing.flatten(),
+            Err(refused) => return refused.into_http(),
+        };
         let Some(method) = method else {
             if path.starts_with(OPERATIONS) {
                 return self.operations.call(request).await;
@@ -146,9 +147,14 @@ impl Shared {
         }
         tokio::select! {
             biased;
-            answer = self.answer_method(method, request) => answer.unwrap_or_else(refuse),
+            answer = self.answer_method(method, request, standing) => answer.unwrap_or_else(refuse),
             () = self.drained() => refuse(Problem::shutting_down()),
         }
+    }
+
+    /// When a stream must end that could go on.
+    fn until(&self, standing: Option<Standing>) -> Until {
+        Until::new(self.draining.clone(), standing)
     }
 
     /// Returns when calls had their time to end: whoever still waits then is told so instead of being cut off.
@@ -158,7 +164,12 @@ impl Shared {
     }
 
     /// Each way is boxed: a call takes the memory of its own, not of the largest, and not twice where a limit is put around it.
-    async fn answer_method(&self, method: &Method, request: Request<Body>) -> Result<Response<Body>, Problem> {
+    async fn answer_method(
+        &self,
+        method: &Method,
+        request: Request<Body>,
+        standing: Option<Standing>,
+    ) -> Result<Response<Body>, Problem> {
         let (head, body) = request.into_parts();
         let default = (!method.server_streaming).then_some(self.config.deadline);
         let deadline = Deadline::of(&head.extensions, default);
@@ -186,7 +197,7 @@ impl Shared {
                 let sent = Box::pin(self.forward.send(&call, to.partition));
                 let answer = deadline.limit("waiting for the owner", sent).await?;
                 if method.server_streaming {
-                    return answer.map(|answer| streams::pass(answer, self.draining.clone()));
+                    return answer.map(|answer| streams::pass(answer, self.until(standing)));
                 }
                 answer
             }
@@ -206,9 +217,8 @@ impl Shared {
                     headers: call.headers,
                     request: bytes::Bytes::copy_from_slice(message.payload()),
                     deadline,
-                    draining: self.draining.clone(),
                 };
-                Box::pin(streams::merge(call)).await
+                Box::pin(streams::merge(call, self.until(standing))).await
             }
             // Answered before its message was read.
             Routing::ThisInstance => Err(Problem::internal()),

@@ -6,6 +6,7 @@
 //! reads slowly is noticed by the owners.
 
 mod part;
+mod until;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,7 +19,6 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use service_host::token::{self, ResumeTokens};
 use service_host::{Code, Problem};
-use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
 
@@ -28,6 +28,7 @@ use crate::message::frame;
 use crate::scan::{Fields, Malformed, Value, find, push_bytes, push_varint, without};
 use crate::table::{StreamShape, Table};
 use part::{Opening, Part};
+pub(crate) use until::Until;
 
 /// Longest token that a refusal carries: trailers are small.
 const TOKEN_IN_TRAILERS_MAX: usize = 2_048;
@@ -44,18 +45,17 @@ pub(crate) struct Call {
     pub(crate) headers: HeaderMap,
     pub(crate) request: Bytes,
     pub(crate) deadline: Deadline,
-    pub(crate) draining: CancellationToken,
 }
 
 /// Answers with one stream of what all partitions tell. It begins when all have begun.
 ///
 /// # Errors
 /// INVALID_FIELD for a bad token; what an owner refuses.
-pub(crate) async fn merge(call: Call) -> Result<Response<Body>, Problem> {
+pub(crate) async fn merge(call: Call, until: Until) -> Result<Response<Body>, Problem> {
     let partitions = call.forward.owners().partitions();
     let fingerprint = token::fingerprint_bytes(&call.request)?;
     let resume = resume(&call, partitions, fingerprint);
-    let (shape, deadline, draining) = (call.shape, call.deadline, call.draining.clone());
+    let (shape, deadline) = (call.shape, call.deadline);
     // The joint token is long, and an owner needs its own part only.
     let request = without(&call.request, shape.request_token);
     let request = request.map_err(|error| Problem::malformed_request(error.to_string()))?.into();
@@ -78,7 +78,7 @@ pub(crate) async fn merge(call: Call) -> Result<Response<Body>, Problem> {
         complete: vec![false; partitions as usize],
         is_complete_told: false,
         parts: SelectAll::new(),
-        draining,
+        until,
     };
     let mut message = Vec::new();
     for (part, first) in opened {
@@ -114,15 +114,15 @@ async fn with_other_faults(token: Problem, opening: &Opening) -> Problem {
     }
 }
 
-/// Lets the stream of one owner pass, until the process drains.
-pub(crate) fn pass(response: Response<Body>, draining: CancellationToken) -> Response<Body> {
+/// Lets the stream of one owner pass, as long as it may.
+pub(crate) fn pass(response: Response<Body>, until: Until) -> Response<Body> {
     response.map(|body| {
-        let frames = stream::unfold((Some(body), draining), |(body, draining)| async {
-            let mut body = body?;
+        let frames = stream::unfold(Some((body, until)), |passing| async {
+            let (mut body, mut until) = passing?;
             tokio::select! {
                 biased;
-                () = draining.cancelled() => Some((trailers(Problem::shutting_down()), (None, draining))),
-                frame = body.frame() => Some((frame?, (Some(body), draining))),
+                problem = until.over() => Some((trailers(problem), None)),
+                frame = body.frame() => Some((frame?, Some((body, until)))),
             }
         });
         Body::new(StreamBody::new(Box::pin(frames)))
@@ -143,15 +143,14 @@ struct Merged {
     /// Whether the caller knows that all have been.
     is_complete_told: bool,
     parts: SelectAll<Messages>,
-    draining: CancellationToken,
+    until: Until,
 }
 
 impl Merged {
     async fn next(&mut self) -> Result<Vec<u8>, Problem> {
-        let draining = self.draining.clone();
         let next = tokio::select! {
             biased;
-            () = draining.cancelled() => return Err(Problem::shutting_down()),
+            problem = self.until.over() => return Err(problem),
             next = self.parts.next() => next,
         };
         // A partition's messages end with an error.

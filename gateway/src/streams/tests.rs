@@ -28,7 +28,7 @@ fn merged(partitions: u32) -> Merged {
         complete: vec![false; partitions as usize],
         is_complete_told: false,
         parts: SelectAll::new(),
-        draining: CancellationToken::new(),
+        until: Until::new(tokio_util::sync::CancellationToken::new(), None),
     }
 }
 

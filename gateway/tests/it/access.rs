@@ -1,10 +1,19 @@
 //! Tokens at the entry: who gets in, what each role may call, and what an owner never sees.
 
-use gateway::{Config, LocalOwner, Owner};
-use service_host::{AccessTokens, headers};
-use tonic::Code;
+use std::time::Duration;
 
-use crate::fixture::{CREATE_ORDER, Fixture, GET_ORDER, LIST_ORDERS, Scripted, framed};
+use futures::FutureExt;
+use gateway::{Config, LocalOwner, Owner};
+use http_body_util::BodyExt;
+use service_host::{AccessTokens, Problem, headers};
+use tonic::{Code, Status};
+
+use crate::fixture::{
+    CREATE_ORDER, Fixture, GET_ORDER, LIST_ORDERS, Scripted, WATCH_ORDER, WATCH_ORDERS, beginning, framed,
+};
+
+/// For what must happen; never waited for when it does.
+const SOON: Duration = Duration::from_secs(20);
 
 const REPLAY: &str = "/ordermesh.mesh.v1.DeadLetterService/ReplayDeadLetter";
 const HEARTBEAT: &str = "/ordermesh.mesh.v1.PeerService/Heartbeat";
@@ -16,7 +25,10 @@ async fn guarded(owner: &Scripted) -> Fixture {
     let file = directory.path().join("tokens");
     let text = "reader reader-reader-reader read\nwriter writer-writer-writer\noperator operator-operator operate\n";
     std::fs::write(&file, text).unwrap();
-    let tokens = AccessTokens::open(&file).unwrap();
+    guarded_by(owner, AccessTokens::open(&file).unwrap()).await
+}
+
+async fn guarded_by(owner: &Scripted, tokens: AccessTokens) -> Fixture {
     Fixture::guarded(Owner::Local(LocalOwner::new(owner.service())), Config::default(), Some(tokens)).await
 }
 
@@ -82,4 +94,32 @@ async fn what_instances_say_to_each_other_is_refused_from_outside() {
     let refused = refusal(&gateway, HEARTBEAT, Some("operator-operator")).await;
     assert_eq!(refused, (Code::PermissionDenied, "INTERNAL_METHOD".to_owned()));
     assert!(owner.seen().is_empty());
+}
+
+#[tokio::test]
+async fn a_watch_ends_when_its_token_is_taken_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("tokens");
+    std::fs::write(&file, "left left-left-left-left\nstays stays-stays-stays\n").unwrap();
+    let tokens = AccessTokens::open(&file).unwrap();
+    let gateway = guarded_by(&beginning(), tokens.clone()).await;
+    for path in [WATCH_ORDER, WATCH_ORDERS] {
+        let watch = async |token: &'static str| {
+            let authorization = format!("Bearer {token}");
+            let mut watch = gateway.open(path, &[("authorization", &authorization)], framed(b"\x0a\x01o")).await;
+            let begun = tokio::time::timeout(SOON, watch.frame()).await.expect("it begins");
+            assert!(begun.unwrap().unwrap().is_data(), "{path}");
+            watch
+        };
+        std::fs::write(&file, "left left-left-left-left\nstays stays-stays-stays\n").unwrap();
+        tokens.renewal().renew().unwrap();
+        let (mut left, mut stays) = (watch("left-left-left-left").await, watch("stays-stays-stays").await);
+
+        std::fs::write(&file, "stays stays-stays-stays\n").unwrap();
+        assert!(tokens.renewal().renew().unwrap());
+        let end = tokio::time::timeout(SOON, left.frame()).await.expect("it ends").unwrap().unwrap();
+        let end = Status::from_header_map(&end.into_trailers().unwrap()).unwrap();
+        assert_eq!((end.code(), &*Problem::from(&end).reason), (Code::Unauthenticated, "TOKEN_UNKNOWN"), "{path}");
+        assert!(stays.frame().now_or_never().is_none(), "{path}: the other goes on");
+    }
 }

@@ -4,6 +4,7 @@
 //! tokens nor digests are ever logged. What stands in no line may do nothing.
 
 mod file;
+mod standing;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ use subtle::{ConditionallySelectable, ConstantTimeEq};
 use crate::Problem;
 use crate::headers::PEER_SECRET;
 use crate::live::{Live, Renew};
+pub use standing::Standing;
 
 /// What a caller may do. Each role may do what those before it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +42,16 @@ pub struct Holder {
     pub role: Role,
 }
 
+impl Holder {
+    /// Whether it may call what needs this role.
+    ///
+    /// # Errors
+    /// PERMISSION_DENIED: it may do less.
+    pub fn may(&self, needed: Role) -> Result<(), Problem> {
+        if self.role >= needed { Ok(()) } else { Err(Problem::role_missing(self.role, needed)) }
+    }
+}
+
 /// The tokens of a file. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct AccessTokens(Arc<Live<Table>>);
@@ -59,16 +71,12 @@ impl AccessTokens {
     pub fn renewal(&self) -> Arc<dyn Renew> {
         self.0.clone()
     }
+}
 
-    /// Who calls, by the `authorization` among the headers of a call.
-    ///
-    /// # Errors
-    /// UNAUTHENTICATED: there is no token, or none that is known.
-    pub fn holder(&self, headers: &HeaderMap) -> Result<Holder, Problem> {
-        let shown = headers.get(header::AUTHORIZATION).ok_or_else(Problem::token_missing)?;
-        let token = bearer(shown).ok_or_else(Problem::token_missing)?;
-        self.0.current().find(token).ok_or_else(Problem::token_unknown)
-    }
+/// The digest of the token among the headers of a call.
+fn shown(headers: &HeaderMap) -> Result<Digest, Problem> {
+    let value = headers.get(header::AUTHORIZATION).ok_or_else(Problem::token_missing)?;
+    bearer(value).map(sha256).ok_or_else(Problem::token_missing)
 }
 
 /// The token of `Bearer <token>`.
@@ -108,12 +116,11 @@ type Digest = [u8; SHA256_OUTPUT_LEN];
 struct Table(Vec<(Digest, Holder)>);
 
 impl Table {
-    fn find(&self, token: &[u8]) -> Option<Holder> {
-        let shown = sha256(token);
+    fn find(&self, shown: &Digest) -> Option<Holder> {
         // All of them are looked at, whichever it is.
         let mut found = NONE;
         for (index, (digest, _)) in (0_u32..).zip(&self.0) {
-            found.conditional_assign(&index, digest.ct_eq(&shown));
+            found.conditional_assign(&index, digest.ct_eq(shown));
         }
         let (_, holder) = self.0.get(usize::try_from(found).ok()?)?;
         Some(holder.clone())

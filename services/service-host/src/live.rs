@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use credentials::FileError;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// How often files are looked at.
@@ -24,6 +25,7 @@ type Stamp = Vec<Option<(SystemTime, u64)>>;
 /// What a few files say, as of their last good state.
 pub(crate) struct Live<T> {
     current: RwLock<Arc<T>>,
+    changed: watch::Sender<()>,
     files: Vec<PathBuf>,
     read: Read<T>,
     looked: Mutex<Looked>,
@@ -46,12 +48,17 @@ impl<T> Live<T> {
         // Before they are read: what is written in between is read once more.
         let looked = Mutex::new(Looked { seen: stamp(&files), told: None });
         let current = RwLock::new(Arc::new(read()?));
-        Ok(Self { current, files, read: Box::new(read), looked })
+        Ok(Self { current, changed: watch::Sender::new(()), files, read: Box::new(read), looked })
     }
 
     /// What the files say.
     pub(crate) fn current(&self) -> Arc<T> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Tells of each change from now on.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 }
 
@@ -84,6 +91,7 @@ impl<T: Send + Sync> Renew for Live<T> {
         };
         *looked = Looked { seen: now, told: None };
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = renewed;
+        self.changed.send_replace(());
         tracing::info!(files = ?self.files, "files are read again");
         Ok(true)
     }

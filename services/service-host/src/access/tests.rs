@@ -1,6 +1,7 @@
 //! What a file of tokens may say, and who gets in with what.
 
 use credentials::Secret;
+use futures::FutureExt;
 use http::HeaderMap;
 
 use super::file::parse;
@@ -19,7 +20,8 @@ fn a_file_has_one_token_a_line() {
     let text =
         format!("# tokens\n\nshop 0123456789abcdef\ngrafana\tfedcba9876543210   read\n  on-call {HASHED} operate  ");
     let table = table(&text).unwrap();
-    let known = |token: &str| table.find(token.as_bytes()).map(|holder| (holder.name.to_string(), holder.role));
+    let known =
+        |token: &str| table.find(&sha256(token.as_bytes())).map(|holder| (holder.name.to_string(), holder.role));
     assert_eq!(known("0123456789abcdef"), Some(("shop".to_owned(), Role::Write)));
     assert_eq!(known("fedcba9876543210"), Some(("grafana".to_owned(), Role::Read)));
     assert_eq!(known("correct-horse-battery"), Some(("on-call".to_owned(), Role::Operate)));
@@ -69,7 +71,8 @@ fn a_caller_is_known_by_its_header_alone() {
         if let Some(header) = header {
             headers.insert("authorization", header.parse().unwrap());
         }
-        tokens.holder(&headers).map(|holder| holder.name.to_string()).map_err(|refused| (refused.code, refused.reason))
+        let holder = tokens.standing(&headers, Role::Read).and_then(|standing| standing.holder());
+        holder.map(|holder| holder.name.to_string()).map_err(|refused| (refused.code, refused.reason))
     };
     for good in ["Bearer 0123456789abcdef", "bearer 0123456789abcdef", "BEARER  0123456789abcdef "] {
         assert_eq!(holder(Some(good)).unwrap(), "shop", "{good}");
@@ -89,6 +92,34 @@ fn a_caller_is_known_by_its_header_alone() {
     std::fs::write(&file, "nonsense\n").unwrap();
     assert!(tokens.renewal().renew().is_err());
     assert_eq!(holder(Some("Bearer fedcba9876543210")).unwrap(), "store");
+}
+
+#[tokio::test]
+async fn a_standing_is_lost_with_the_token_and_with_its_role_and_not_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("tokens");
+    let write = |text: &str| std::fs::write(&file, text).unwrap();
+    write("shop 0123456789abcdef write\n");
+    let tokens = AccessTokens::open(&file).unwrap();
+    let mut headers = HeaderMap::new();
+    headers.insert("authorization", "Bearer 0123456789abcdef".parse().unwrap());
+    let (reads, writes) = (tokens.standing(&headers, Role::Read), tokens.standing(&headers, Role::Write));
+    let (reads, writes) = (reads.unwrap(), writes.unwrap());
+    let (mut reading, mut writing) = (Box::pin(reads.lost()), Box::pin(writes.lost()));
+    let mut now = || {
+        let (reading, writing) = (reading.as_mut().now_or_never(), writing.as_mut().now_or_never());
+        [reading, writing].map(|lost| lost.map(|problem| problem.reason.into_owned()))
+    };
+    assert_eq!(now(), [None, None]);
+
+    // Read again, and as good as before.
+    write("shop 0123456789abcdef write\nother fedcba9876543210\n");
+    assert!(tokens.renewal().renew().unwrap());
+    assert_eq!(now(), [None, None]);
+
+    write("shop 0123456789abcdef read\n");
+    assert!(tokens.renewal().renew().unwrap());
+    assert_eq!(now(), [None, Some("ROLE_MISSING".to_owned())]);
 }
 
 #[test]
