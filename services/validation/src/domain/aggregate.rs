@@ -139,6 +139,10 @@ impl Validation {
             }
             Happening::TimedOut if self.conclusion.is_some() => Step::default(),
             Happening::TimedOut => {
+                // Other checks may be required than when the last verdict came.
+                if let Some(announcement) = self.conclude(required) {
+                    return Step { is_changed: true, announce: Some(announcement) };
+                }
                 let message = {
                     let missing: Vec<_> = self.missing(required).iter().map(ToString::to_string).collect();
                     format!("no verdict in time from {}", missing.join(", "))

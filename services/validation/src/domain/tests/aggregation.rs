@@ -116,6 +116,24 @@ fn a_fail_after_the_timeout_is_added_and_a_timeout_after_the_end_is_nothing() {
 }
 
 #[test]
+fn an_order_of_which_nothing_is_missing_any_more_passes_or_fails_by_its_verdicts_when_time_runs_out() {
+    // FRAUD was required until a restart.
+    let required = [Check::Details, Check::Inventory];
+    for (verdict, wanted) in [
+        (line_passes(0, FromStock), Passed { fulfilments: vec![FromStock] }),
+        (line_fails(0), Failed { reasons: vec![reason(Check::Inventory, "p0", "OUT_OF_STOCK")] }),
+    ] {
+        let mut validation = Validation::default();
+        validation.observe(created(1), &[Check::Details, Check::Fraud, Check::Inventory]);
+        let was_announced = validation.observe(verdict, &[Check::Fraud]).announce;
+        assert_eq!(was_announced, None);
+        let step = validation.observe(Happening::TimedOut, &required);
+        assert_eq!((step.is_changed, step.announce), (true, Some(wanted)));
+        assert!(!validation.timed_out);
+    }
+}
+
+#[test]
 fn nothing_is_announced_of_a_cancelled_order() {
     let when =
         [created(1), Happening::Cancelled, fraud_passes(), line_fails(0), Happening::TimedOut, Happening::Cancelled];
