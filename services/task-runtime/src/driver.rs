@@ -45,10 +45,8 @@ impl Driver {
     /// A fresh task at time 0.
     #[must_use]
     pub fn new(definition: Definition) -> Self {
-        // Tests that bring something late move the time back: no clock is wrong here.
-        let config = Config { clock_skew_max: Duration::MAX, ..Config::default() };
         Self {
-            setting: Setting::new(definition, 0, 1, &config),
+            setting: setting(definition),
             progress: Progress::default(),
             store: MemoryStore::default(),
             timers: Timers::default(),
@@ -56,6 +54,12 @@ impl Driver {
             next_offset: 0,
             now_ms: 0,
         }
+    }
+
+    /// Goes on with the same state as a process does that is started anew, with another configuration of the same service.
+    #[must_use]
+    pub fn restart_as(self, definition: Definition) -> Self {
+        Self { setting: setting(definition), ..self }
     }
 
     /// Time of the next inputs, in milliseconds since the Unix epoch.
@@ -200,6 +204,12 @@ impl Driver {
         }
         result
     }
+}
+
+fn setting(definition: Definition) -> Setting {
+    // Tests that bring something late move the time back: no clock is wrong here.
+    let config = Config { clock_skew_max: Duration::MAX, ..Config::default() };
+    Setting::new(definition, 0, 1, &config)
 }
 
 /// Nobody sets the clocks of a driver against each other.

@@ -265,6 +265,31 @@ fn the_workshop_makes_open_work_orders_in_order_of_opening() {
 }
 
 #[test]
+fn what_was_opened_while_the_workshop_was_off_is_made_when_a_restart_switches_it_on() {
+    let mut factory = Factory::new(0);
+    factory.ordered("o-1", &[("desk", 2)]);
+    factory.driver.advance_to(DAY_MS);
+    assert_eq!(factory.told(), ["o-1 opened 1"], "it is off");
+    let on = |factory: Factory, items_per_second| {
+        let config = Config { items_per_second, ..Config::default() };
+        Factory { driver: factory.driver.restart_as(crate::definition(&config)) }
+    };
+    let mut factory = on(factory, 1);
+    factory.driver.advance_to(DAY_MS + 60_000 + 1_000);
+    assert_eq!(factory.told(), ["o-1 desk +1 1/2", "o-1 desk +1 2/2", "o-1 completed"]);
+
+    // Off and on again while something is open: nothing is made up for.
+    factory.ordered("o-2", &[("desk", 1_000_000)]);
+    let mut factory = on(factory, 0);
+    factory.driver.advance_to(3 * DAY_MS);
+    factory.told();
+    let mut factory = on(factory, 1);
+    factory.driver.advance_to(3 * DAY_MS + 60_000 + 1_000);
+    let made = factory.work_order("o-2").unwrap().items[0].manufactured;
+    assert!((1..=62).contains(&made), "{made}");
+}
+
+#[test]
 fn the_workshop_starts_again_for_the_next_order() {
     let mut factory = Factory::new(1_000);
     for round in 1..4 {
@@ -346,7 +371,11 @@ fn many_small_work_orders_are_made_turn_by_turn() {
 fn without_a_workshop_nothing_is_made() {
     let mut factory = Factory::new(0);
     factory.ordered("o-1", &[("desk", 1)]);
-    assert_eq!(factory.driver.next_timer_ms(), None);
+    factory.driver.advance_to(DAY_MS / 2);
+    assert_eq!(factory.told(), ["o-1 opened 1"]);
+    factory.report("o-1", ("desk", 1), None).unwrap();
+    factory.driver.advance_to(DAY_MS / 2 + 60_000);
+    assert_eq!(factory.driver.next_timer_ms(), None, "it looks at nothing when nothing is open");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The automatic workshop: makes pieces of open work orders by itself, in order of opening, so that orders flow without
-//! anyone reporting. Its timer is set only while something is open.
+//! anyone reporting. Its timer is set only while something is open; then also while the workshop is off, so that what was opened
+//! until a restart is made when it is switched on.
 
 use task_runtime::{Context, Definition, ProcessError, Timer};
 
@@ -11,6 +12,8 @@ use crate::stores::{OPEN, WORKSHOP, WORKSHOP_KEY, order_of_open_key};
 const TIMER: &str = "workshop";
 /// Shortest time between two turns.
 const TURN_MS: i64 = 50;
+/// Time between two looks while the workshop is off.
+const OFF_MS: i64 = 60_000;
 /// Most work orders of a turn, so that a turn is a part of a commit. What the workshop cannot make then, it does not make
 /// up for.
 const WORK_ORDERS_PER_TURN: usize = 256;
@@ -20,9 +23,9 @@ pub(crate) fn register(definition: Definition, config: &Config) -> Definition {
     definition.timer(TIMER, move |ctx, timer| turn(ctx, timer, items_per_second))
 }
 
-/// Sets the workshop going unless it goes already, or is off. Called when a work order is open.
+/// Sets the workshop going unless it goes already. Called when a work order is open.
 pub(super) fn ensure(ctx: &mut Context<'_>, items_per_second: u32) -> Result<(), ProcessError> {
-    if items_per_second > 0 && ctx.get(WORKSHOP, WORKSHOP_KEY)?.is_none() {
+    if ctx.get(WORKSHOP, WORKSHOP_KEY)?.is_none() {
         ctx.put(WORKSHOP, WORKSHOP_KEY, Vec::new());
         ctx.schedule(TIMER, WORKSHOP_KEY, ctx.now_ms().saturating_add(turn_ms(items_per_second)));
     }
@@ -30,7 +33,9 @@ pub(super) fn ensure(ctx: &mut Context<'_>, items_per_second: u32) -> Result<(),
 }
 
 fn turn(ctx: &mut Context<'_>, timer: &Timer<'_>, items_per_second: u32) -> Result<(), ProcessError> {
-    let mut left = pieces(timer.due_ms, items_per_second);
+    // What was due while it was off is not made up for.
+    let due_ms = if items_per_second == 0 { ctx.now_ms() } else { timer.due_ms };
+    let mut left = pieces(due_ms, items_per_second);
     for (key, _) in ctx.scan(OPEN, b"", WORK_ORDERS_PER_TURN)? {
         if left == 0 {
             break;
@@ -54,17 +59,20 @@ fn turn(ctx: &mut Context<'_>, timer: &Timer<'_>, items_per_second: u32) -> Resu
         left -= made;
         carry_out(ctx, order_id, change)?;
     }
-    if items_per_second == 0 || ctx.scan(OPEN, b"", 1)?.is_empty() {
+    if ctx.scan(OPEN, b"", 1)?.is_empty() {
         ctx.delete(WORKSHOP, WORKSHOP_KEY);
     } else {
-        ctx.schedule(TIMER, WORKSHOP_KEY, timer.due_ms.saturating_add(turn_ms(items_per_second)));
+        ctx.schedule(TIMER, WORKSHOP_KEY, due_ms.saturating_add(turn_ms(items_per_second)));
     }
     Ok(())
 }
 
 /// Time between two turns, so long that there is something to make in each.
 fn turn_ms(items_per_second: u32) -> i64 {
-    i64::from(1_000_u32.div_ceil(items_per_second.max(1))).max(TURN_MS)
+    match items_per_second {
+        0 => OFF_MS,
+        rate => i64::from(1_000_u32.div_ceil(rate)).max(TURN_MS),
+    }
 }
 
 /// Pieces of the turn that is due at `due_ms`. Over many turns they are exactly the rate, whatever it is divided by.
