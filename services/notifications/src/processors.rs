@@ -61,7 +61,7 @@ fn conclude(
         if conclusion.notify && ctx.get(NOTIFICATIONS, order_id.as_bytes())?.is_none() {
             let mail = Mail {
                 order_id: order_id.to_owned(),
-                recipient: customer.email.trim().to_owned(),
+                recipient: deliveries::recipient(customer),
                 subject: mail::subject(order_id),
                 body: mail::body(order_id, customer, &row.lines, row.total.as_ref()),
                 message_id: mail::message_id(order_id, message_id_domain),

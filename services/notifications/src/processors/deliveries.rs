@@ -1,10 +1,11 @@
 //! The outbox: puts e-mails into it, takes what came of sending them, and sets aside those that are given up.
 
+use proto::customers::v1::Customer;
 use proto::notifications::v1::NotificationRow;
 use task_runtime::{Command, Context, Definition, Input, ProcessError, Reply};
 
 use crate::domain::delivery::{self, Delivery, Policy, State};
-use crate::stores::{NOTIFICATIONS, OUTBOX, SIGNAL, SIGNAL_KEY, outbox_key};
+use crate::stores::{CUSTOMERS, NOTIFICATIONS, OUTBOX, SIGNAL, SIGNAL_KEY, outbox_key};
 use crate::{Config, topics, wire};
 
 /// Name of the command behind the courier's reports; its payload is a `DeliveryReport`.
@@ -21,6 +22,11 @@ pub(crate) fn register(definition: Definition, config: &Config) -> Definition {
 pub(super) fn add(ctx: &mut Context<'_>, order_id: &str, row: NotificationRow) -> Result<(), ProcessError> {
     let delivery = wire::delivery_of(&row)?;
     save(ctx, order_id, None, row, delivery)
+}
+
+/// Where e-mails to a customer go.
+pub(super) fn recipient(customer: &Customer) -> String {
+    customer.email.trim().to_owned()
 }
 
 fn report(ctx: &mut Context<'_>, command: &Command, policy: &Policy) -> Result<Reply, ProcessError> {
@@ -54,12 +60,14 @@ fn report(ctx: &mut Context<'_>, command: &Command, policy: &Policy) -> Result<R
 fn renew(ctx: &mut Context<'_>, input: &Input<'_>) -> Result<(), ProcessError> {
     let mail = wire::undeliverable_mail(input.value()?)?;
     let Some(row) = ctx.get(NOTIFICATIONS, mail.order_id.as_bytes())? else { return Ok(()) };
-    let row = wire::notification_row(&row)?;
+    let mut row = wire::notification_row(&row)?;
     let before = wire::delivery_of(&row)?;
-    match delivery::renew(&before) {
-        Some(delivery) => save(ctx, &mail.order_id, Some(&before), row, delivery),
-        None => Ok(()),
+    let Some(delivery) = delivery::renew(&before) else { return Ok(()) };
+    // The address may have been what was wrong.
+    if let Some(customer) = ctx.get(CUSTOMERS, row.customer_id.as_bytes())? {
+        row.recipient = recipient(&wire::customer(&customer)?);
     }
+    save(ctx, &mail.order_id, Some(&before), row, delivery)
 }
 
 /// Stores how far the sending has come, and tells those who follow the e-mail; the outbox holds exactly what is pending.

@@ -309,6 +309,22 @@ fn a_replayed_dead_letter_is_sent_once_more() {
 }
 
 #[test]
+fn a_replayed_dead_letter_goes_to_the_address_that_its_customer_has_by_then() {
+    let mut post = Post::new();
+    post.customer("c-1", "", CustomerLevel::Gold);
+    for step in [Placed, Validated, Paid] {
+        post.step(step, "o-1");
+    }
+    post.report("o-1", 0, failed(true));
+    let letter = post.driver.emitted().into_iter().find(|record| record.topic == "notifications-dead-letters").unwrap();
+    post.customer("c-1", " ada@example.org ", CustomerLevel::Gold);
+    let headers = [("ordermesh-replay-topic", topics::UNDELIVERABLE_MAILS)];
+    post.driver.record_with("notifications-replays", Some(b"c-1"), letter.value, &headers);
+    assert_eq!(post.notification("o-1").unwrap().recipient, "ada@example.org");
+    assert_eq!(post.outbox(), [(0, "o-1".to_owned())]);
+}
+
+#[test]
 fn poison_is_put_aside() {
     let mut post = Post::new();
     let inputs =
