@@ -48,6 +48,8 @@ pub(crate) fn replay(service: &str, row: &pb::DeadLetterRow) -> Replay {
     Replay {
         replays: topics::replays(service),
         handled_as: row.handled_as.clone(),
+        // One that failed again has the place of its replay, and its first place in a header.
+        offset: (row.topic == row.handled_as).then_some(row.offset),
         key: row.key.clone(),
         value: row.value.clone(),
         headers: row.headers.iter().map(|header| (header.name.clone(), header.value.clone())).collect(),

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use event_log::{Header, Record, TopicName, partition_for_key};
+use event_log::{Header, Offset, Record, TopicName, partition_for_key};
 
 use crate::changelog::Output;
 use crate::definition::RecordHandler;
@@ -22,6 +22,8 @@ pub(crate) const PLACE_HEADER: &str = "ordermesh-dead-letter-source";
 pub(crate) const CUT_HEADER: &str = "ordermesh-dead-letter-cut";
 /// On a replayed record: the topic whose handler is to take it.
 pub(crate) const REPLAY_HEADER: &str = "ordermesh-replay-topic";
+/// On a replayed record: the offset that it had on that topic, where its handlers look for it.
+pub(crate) const REPLAY_OFFSET_HEADER: &str = "ordermesh-replay-offset";
 
 /// What a record of a dead-letter topic says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +75,8 @@ pub struct Replay {
     pub replays: String,
     /// Topic whose handler takes it.
     pub handled_as: String,
+    /// Offset that it has on that topic. None when its headers say so, since it was replayed before.
+    pub offset: Option<u64>,
     /// Its key.
     pub key: Option<Bytes>,
     /// Its value.
@@ -119,7 +123,9 @@ impl Context<'_> {
         let Some(topic) = self.outputs.iter().find(|topic| topic.as_str() == replay.replays).cloned() else {
             return Err(ProcessError::poison(format!("topic {} is not an output of this service", replay.replays)));
         };
-        let mut headers = vec![(Bytes::from_static(REPLAY_HEADER.as_bytes()), Bytes::from(replay.handled_as))];
+        let header = |name: &'static str, value: String| (Bytes::from_static(name.as_bytes()), Bytes::from(value));
+        let mut headers = vec![header(REPLAY_HEADER, replay.handled_as)];
+        headers.extend(replay.offset.map(|offset| header(REPLAY_OFFSET_HEADER, offset.to_string())));
         headers.extend(replay.headers);
         self.emit_beside(topic, replay.key, replay.value, headers, replay.timestamp_ms)
     }
@@ -175,7 +181,9 @@ impl Definition {
             let handler = handlers.iter().find(|(topic, _)| topic.as_str() == name);
             let (topic, handler) =
                 handler.ok_or_else(|| ProcessError::poison(format!("nothing here reads {name} any more")))?;
-            handler(ctx, &Input { topic, offset: input.offset, record: input.record })
+            let at =
+                input.record.header(REPLAY_OFFSET_HEADER).and_then(|at| std::str::from_utf8(at).ok()?.parse().ok());
+            handler(ctx, &Input { topic, offset: at.map_or(input.offset, Offset), record: input.record })
         })
     }
 }

@@ -69,7 +69,8 @@ fn a_replay_sends_the_record_back_as_it_was_and_a_repeat_does_nothing() {
     assert_eq!((sent.len(), sent[0].topic.as_str(), sent[0].timestamp_ms), (1, "orders-replays", 5));
     assert_eq!((&sent[0].key[..], &sent[0].value[..]), (&b"o-1"[..], &b"\xff\xfe"[..]));
     let headers: Vec<_> = sent[0].headers.iter().map(|h| (&h.name[..], &h.value[..])).collect();
-    assert_eq!(headers, [(&b"ordermesh-replay-topic"[..], &b"shipments"[..]), (b"their-own", b"header")]);
+    let place = [(&b"ordermesh-replay-topic"[..], &b"shipments"[..]), (b"ordermesh-replay-offset", b"41")];
+    assert_eq!(headers, [place[0], place[1], (b"their-own", b"header")]);
     assert_eq!(office.replay(&id).unwrap(), replayed);
     assert_eq!(office.driver.emitted(), []);
 }
@@ -100,18 +101,22 @@ fn records_without_a_key_have_no_order() {
 }
 
 #[test]
-fn a_record_that_failed_again_goes_to_the_same_handler() {
+fn a_record_that_failed_again_goes_to_the_same_handler_with_its_first_place() {
     let mut office = Office::new();
     let headers = [
         ("ordermesh-dead-letter-reason", "still no"),
         ("ordermesh-dead-letter-source", "orders-replays/0/3"),
         ("ordermesh-replay-topic", "shipments"),
+        ("ordermesh-replay-offset", "41"),
     ];
     office.driver.record_with("orders-dead-letters", Some(b"o-1"), &b"1"[..], &headers);
     let letter = office.letters().pop().unwrap();
     assert_eq!((letter.topic.as_str(), letter.handled_as.as_str()), ("orders-replays", "shipments"));
     office.replay(&letter.dead_letter_id).unwrap();
-    assert_eq!(office.driver.emitted()[0].headers[0].value, "shipments");
+    let headers: Vec<_> =
+        office.driver.emitted()[0].headers.iter().map(|h| (h.name.clone(), h.value.clone())).collect();
+    let place = [("ordermesh-replay-topic", "shipments"), ("ordermesh-replay-offset", "41")];
+    assert_eq!(headers, place.map(|(name, value)| (name.into(), value.into())), "the place that it had at first");
 }
 
 #[test]

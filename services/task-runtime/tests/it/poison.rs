@@ -56,3 +56,23 @@ fn a_trace_context_that_is_none_goes_nowhere() {
         .collect();
     assert_eq!(handed_on, [Some(real.len()), None]);
 }
+
+#[test]
+fn a_replayed_record_has_the_place_that_it_had_at_first() {
+    let note = |ctx: &mut Context<'_>, input: &Input<'_>| {
+        ctx.put(SEEN, &input.record.key.clone().unwrap_or_default(), format!("{}/{}", input.topic, input.offset.0));
+        Ok(())
+    };
+    let mut driver = Driver::new(Definition::new("keeper").store(SEEN).input("news", note).replayable());
+    let of_news = ("ordermesh-replay-topic", "news");
+    let cases: [(&str, &str, &str); 3] =
+        [("k", "41", "news/41"), ("no-number", "x", "news/1"), ("too-large", "18446744073709551616", "news/2")];
+    for (key, offset, place) in cases {
+        let headers = [of_news, ("ordermesh-replay-offset", offset)];
+        driver.record_with("keeper-replays", Some(key.as_bytes()), "value", &headers);
+        assert_eq!(driver.get(SEEN, key.as_bytes()).unwrap(), place, "{key}");
+    }
+    // Of a version that did not tell.
+    driver.record_with("keeper-replays", Some(b"older"), "value", &[of_news]);
+    assert_eq!(driver.get(SEEN, b"older").unwrap(), "news/3");
+}
