@@ -14,6 +14,9 @@ pub(crate) trait Disk: Debug + Send + Sync + 'static {
     /// Creates an empty file.
     fn create(&self, path: &Path) -> io::Result<()>;
 
+    /// Opens a directory, to sync its entries.
+    fn open_directory(&self, path: &Path) -> io::Result<File>;
+
     /// Writes all of `bytes` at `position`. After an error any part of them may be in the file.
     fn write(&self, file: &File, bytes: &[u8], position: u64) -> io::Result<()>;
 
@@ -41,6 +44,10 @@ impl Disk for Direct {
 
     fn create(&self, path: &Path) -> io::Result<()> {
         File::options().write(true).create(true).truncate(true).open(path).map(drop)
+    }
+
+    fn open_directory(&self, path: &Path) -> io::Result<File> {
+        File::open(path)
     }
 
     fn write(&self, file: &File, bytes: &[u8], position: u64) -> io::Result<()> {

@@ -24,6 +24,8 @@ struct Plan {
     read: Option<Errno>,
     /// The next file is not created.
     create: Option<Errno>,
+    /// So many directories are not opened.
+    open: Option<(u32, Errno)>,
     /// Files whose names end like this are not replaced.
     replace: Option<(&'static str, Errno)>,
     /// Every cut fails.
@@ -82,6 +84,16 @@ impl Disk for Faulty {
         match self.plan.lock().unwrap().create.take() {
             Some(errno) => Err(errno.into()),
             None => Direct.create(path),
+        }
+    }
+
+    fn open_directory(&self, path: &Path) -> io::Result<File> {
+        match &mut self.plan.lock().unwrap().open {
+            Some((left @ 1.., errno)) => {
+                *left -= 1;
+                Err((*errno).into())
+            }
+            _ => Direct.open_directory(path),
         }
     }
 

@@ -4,6 +4,7 @@
 //! `end` and nothing behind; the tail is a suffix of them. After a fault that leaves the files in doubt, nothing is
 //! appended until the log is opened again.
 
+mod entries;
 mod maintain;
 mod read;
 
@@ -16,10 +17,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use event_log::{Cleanup, Error, Offset, TopicPartition};
 use tokio::sync::oneshot;
 
+use self::entries::Entries;
 pub(crate) use self::read::Found;
 use crate::SyncPolicy;
 use crate::batch::Encoded;
-use crate::disk::Disk;
 use crate::engine::Engine;
 use crate::error::refused;
 use crate::files::Holder;
@@ -68,7 +69,7 @@ struct State {
 #[derive(Debug, Default)]
 struct Unsynced {
     files: Vec<Arc<File>>,
-    directories: Vec<PathBuf>,
+    directories: Vec<Entries>,
     /// Who waits for it, in order of offsets.
     acks: VecDeque<Ack>,
 }
@@ -215,7 +216,7 @@ impl Partition {
             state.seal(&self.directory).map_err(refuse)?;
         }
         if state.active.is_none() {
-            self.begin_segment(state, engine.disk()).map_err(refuse)?;
+            self.begin_segment(state, engine).map_err(refuse)?;
         }
         let batch = batch.at(state.end);
         let active = state.active.as_mut().expect("there is one by now");
@@ -237,14 +238,16 @@ impl Partition {
     }
 
     /// Creates the file of the segment that begins at the end of the log.
-    fn begin_segment(&self, state: &mut State, disk: &dyn Disk) -> std::io::Result<()> {
+    fn begin_segment(&self, state: &mut State, engine: &Engine) -> std::io::Result<()> {
+        let entries = |directory: &Path| Entries::new(engine.disk(), directory, engine.config().sync);
         if !self.directory.exists() {
+            let parent = self.directory.parent().map(entries).transpose()?;
             std::fs::create_dir_all(&self.directory)?;
-            state.unsynced.directories.extend(self.directory.parent().map(Path::to_owned));
+            state.unsynced.directories.extend(parent);
         }
-        let path = log_path(&self.directory, state.end);
-        disk.create(&path)?;
-        state.unsynced.directories.push(self.directory.clone());
+        let directory = entries(&self.directory)?;
+        engine.disk().create(&log_path(&self.directory, state.end))?;
+        state.unsynced.directories.push(directory);
         state.active = Some(Active::new(state.end));
         Ok(())
     }

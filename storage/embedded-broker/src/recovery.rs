@@ -49,6 +49,7 @@ pub(crate) fn open(partition: &TopicPartition, directory: &Path) -> Result<Outco
         Ok(start) => start,
         Err(reason) => return Ok(Outcome::Damaged(reason)),
     };
+    remove_removed(partition, directory, start, &mut bases);
     let end = bases.first().copied().unwrap_or(start);
     if end > start {
         return Ok(Outcome::Damaged(format!("the segments from offset {start} to {end} are missing")));
@@ -80,6 +81,22 @@ fn bases(directory: &Path) -> Result<Option<Vec<u64>>, Error> {
         }
     }
     Ok(Some(bases))
+}
+
+/// Takes away the segments that lie whole below the start: a crash may have come between noting the start and removing the
+/// files, or one of them could not be removed. They hold nothing of the log, whatever is in them or missing between them.
+fn remove_removed(partition: &TopicPartition, directory: &Path, start: u64, bases: &mut Vec<u64>) {
+    let behind = bases.windows(2).take_while(|pair| pair[1] <= start).count();
+    for base in bases.drain(..behind) {
+        remove_or_warn(partition, directory, base);
+    }
+}
+
+fn remove_or_warn(partition: &TopicPartition, directory: &Path, base: u64) {
+    if let Err(error) = remove_segment(directory, base) {
+        // It is tried again when the log is opened the next time.
+        tracing::warn!(%partition, base, %error, "cannot remove a segment");
+    }
 }
 
 struct Recovery<'a> {
@@ -124,25 +141,12 @@ impl Recovery<'_> {
                 sealed.push(Arc::new(Sealed::unfinished(self.directory, extent, index, Arc::new(file))));
             }
         }
-        self.drop_removed(start, sealed, active)
-    }
-
-    /// Takes away what lies below the start: a crash may have come between noting the start and removing the files.
-    fn drop_removed(
-        &self,
-        start: u64,
-        mut sealed: Vec<Arc<Sealed>>,
-        mut active: Option<Active>,
-    ) -> Result<Outcome, Error> {
-        let mut gone: Vec<u64> = sealed.extract_if(.., |s| s.extent.end <= start).map(|s| s.extent.base).collect();
-        // At exactly the start it may be the empty file that the next append goes to.
-        if let Some(last) =
-            active.take_if(|last| last.extent.end < start || (last.extent.end == start && last.extent.bytes > 0))
-        {
-            gone.push(last.extent.base);
-        }
-        for base in gone {
-            remove_segment(self.directory, base)?;
+        // Of the last segment only a look into it tells where it ends. At exactly the start it may be the empty file that the next
+        // append goes to.
+        let is_removed =
+            |last: &mut Active| last.extent.end < start || (last.extent.end == start && last.extent.bytes > 0);
+        if let Some(last) = active.take_if(is_removed) {
+            remove_or_warn(self.partition, self.directory, last.extent.base);
         }
         Ok(Outcome::Whole(Found { start, end: self.end.max(start), sealed, active }))
     }

@@ -125,7 +125,7 @@ impl Syncer {
         while let Some(partition) = round.left.pop() {
             round.busy += 1;
             drop(round);
-            let pending = partition.begin_sync();
+            let mut pending = partition.begin_sync();
             let outcome = pending.sync(engine.disk());
             engine.meters().synced(*outcome.as_ref().unwrap_or(&1));
             partition.finish_sync(&pending, &outcome);

@@ -120,3 +120,44 @@ async fn an_index_that_cannot_be_written_costs_no_append_and_is_made_later() {
         assert_eq!((count("idx"), count("tmp")), (count("log"), 0));
     }
 }
+
+#[tokio::test]
+async fn a_want_of_descriptors_refuses_an_append_and_costs_nothing_else() {
+    let mut bench = Bench::small(SyncPolicy::Group).await;
+    let mut refusals = 0;
+    for number in 0..8 {
+        // The directory of the topic, then that of the partition.
+        bench.disk.plan(|plan| plan.open = Some((2, Errno::MFILE)));
+        let begins_segment = loop {
+            let left_before = bench.disk.plan.lock().unwrap().open.unwrap().0;
+            match bench.append(number).await {
+                Ok(_) => break left_before < 2,
+                Err(Error::Unavailable(message)) => assert!(message.contains("events/0"), "{message}"),
+                Err(error) => panic!("{error:?}"),
+            }
+        };
+        refusals += u32::from(begins_segment);
+    }
+    assert!(refusals > 2, "the first and some rolls");
+    assert_eq!(bench.numbers().await, Vec::from_iter(0..8));
+    bench.reopen();
+    assert_eq!(bench.numbers().await, Vec::from_iter(0..8));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_want_of_descriptors_puts_off_what_nobody_waits_for() {
+    let bench = Bench::small(SyncPolicy::Os).await;
+    bench.disk.plan(|plan| plan.open = Some((1, Errno::MFILE)));
+    for number in 0..8 {
+        bench.append(number).await.unwrap();
+    }
+    // The first segment was to be finished.
+    until(|| bench.disk.plan.lock().unwrap().open.unwrap().0 == 0).await;
+    bench.append(8).await.unwrap();
+    assert_eq!(bench.numbers().await, Vec::from_iter(0..9));
+    bench.log.close().await;
+    let folder = bench.directory.path().join("topics/events/0");
+    let files = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path());
+    let (indices, segments): (Vec<_>, Vec<_>) = files.partition(|path| path.extension().unwrap() == "idx");
+    assert_eq!(indices.len(), segments.len(), "all are finished in the end");
+}

@@ -3,15 +3,15 @@
 
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use event_log::{Cleanup, Error};
 
+use super::entries::Entries;
 use super::{Partition, VOUCH_INTERVAL_BYTES};
 use crate::SyncPolicy;
-use crate::disk::{Disk, sync_directory};
+use crate::disk::Disk;
 use crate::engine::Engine;
 use crate::error::refused;
 use crate::files::Holder;
@@ -24,19 +24,19 @@ use crate::start;
 #[derive(Debug)]
 pub(crate) struct Pending {
     files: Vec<Arc<File>>,
-    directories: Vec<PathBuf>,
+    directories: Vec<Entries>,
     /// Everything below this offset is durable once the files and directories are.
     end: u64,
 }
 
 impl Pending {
     /// Makes it durable and says how many fsyncs that took.
-    pub(crate) fn sync(&self, disk: &dyn Disk) -> io::Result<u64> {
+    pub(crate) fn sync(&mut self, disk: &dyn Disk) -> io::Result<u64> {
         for file in &self.files {
             disk.sync(file)?;
         }
-        for directory in &self.directories {
-            sync_directory(directory)?;
+        for directory in &mut self.directories {
+            directory.open(disk)?.sync_all()?;
         }
         Ok((self.files.len() + self.directories.len()) as u64)
     }
@@ -45,7 +45,7 @@ impl Pending {
 /// What an `.idx` file shall vouch for, and what has to be synced before.
 #[derive(Default)]
 struct Unvouched {
-    directories: Vec<PathBuf>,
+    directories: Vec<Entries>,
     sealed: Vec<Arc<Sealed>>,
     active: Option<Vouched>,
 }
@@ -129,13 +129,20 @@ impl Partition {
     }
 
     fn finish_segments(self: &Arc<Self>, engine: &Engine, vouch_anyway: bool) -> Result<(), Error> {
-        let Unvouched { directories, sealed: unfinished, active } = self.unvouched(vouch_anyway)?;
+        let Unvouched { mut directories, sealed: unfinished, active } = self.unvouched(vouch_anyway)?;
         if active.as_ref().is_some_and(|vouched| vouched.opened == Opened::Now) {
             engine.files().opened(Holder::Active(Arc::downgrade(self)));
         }
         let refuse = |source: io::Error| refused(&format!("cannot maintain {}", self.id), &source);
-        for directory in directories {
-            self.synced(engine, sync_directory(&directory))?;
+        for at in 0..directories.len() {
+            let synced = match directories[at].open(engine.disk()) {
+                Ok(directory) => directory.sync_all(),
+                Err(error) => {
+                    self.state().unsynced.directories.extend(directories.drain(at..));
+                    return Err(refuse(error));
+                }
+            };
+            self.synced(engine, synced)?;
         }
         for sealed in unfinished {
             let (reading, _) = sealed.reading().map_err(refuse)?;
@@ -167,7 +174,6 @@ impl Partition {
         if state.broken.is_some() || self.damage.is_some() {
             return Ok(found);
         }
-        found.directories = std::mem::take(&mut state.unsynced.directories);
         let unfinished = state.sealed.iter().filter(|sealed| sealed.unfinished.load(Ordering::Relaxed));
         found.sealed = unfinished.cloned().collect();
         if let Some(active) = &mut state.active
@@ -179,6 +185,8 @@ impl Partition {
                 .map_err(|source| refused(&format!("cannot open a segment of {}", self.id), &source))?;
             found.active = Some(Vouched { file, opened, extent: active.extent, index: active.index.clone() });
         }
+        // Last: what is taken out of the state and not synced would be taken for durable.
+        found.directories = std::mem::take(&mut state.unsynced.directories);
         Ok(found)
     }
 

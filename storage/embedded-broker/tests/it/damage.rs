@@ -216,6 +216,35 @@ async fn a_missing_segment_stops_its_partition_and_no_other() {
     assert_eq!(read(&log, &partition, 0).await.unwrap(), expected(0..20));
 }
 
+#[tokio::test]
+async fn a_removed_segment_whose_file_stays_keeps_nothing_from_being_opened() {
+    let directory = tempfile::tempdir().unwrap();
+    let (config, partition, segments) = small_segments(directory.path()).await;
+    let log = EmbeddedLog::open(config.clone()).unwrap();
+    // What cannot be removed: a directory in the place of the second segment. Those around it can.
+    let content = fs::read(&segments[1]).unwrap();
+    fs::remove_file(&segments[1]).unwrap();
+    fs::create_dir(&segments[1]).unwrap();
+    let start = base(&segments[3]) + 1;
+    log.delete_before(&partition, Offset(start)).await.unwrap();
+    assert_eq!(read(&log, &partition, start).await.unwrap(), expected(start..20));
+    log.close().await;
+    let there = || segments.iter().map(|segment| segment.exists()).collect::<Vec<_>>();
+    assert_eq!(there()[..4], [false, true, false, true], "the others are gone");
+    for end in 20..23 {
+        let log = EmbeddedLog::open(config.clone()).unwrap();
+        assert_eq!(log.earliest(&partition).await.unwrap(), Offset(start));
+        append(&log, &partition, end..end + 1).await;
+        assert_eq!(read(&log, &partition, start).await.unwrap(), expected(start..end + 1));
+        log.close().await;
+    }
+    fs::remove_dir(&segments[1]).unwrap();
+    fs::write(&segments[1], content).unwrap();
+    let log = EmbeddedLog::open(config).unwrap();
+    assert!(!segments[1].exists(), "it is tried again");
+    assert_eq!(read(&log, &partition, start).await.unwrap(), expected(start..23));
+}
+
 /// A log of small segments that a dead process has left, no part of which is vouched for; and the files of its segments.
 async fn small_segments(directory: &Path) -> (Config, TopicPartition, Vec<PathBuf>) {
     let config = Config { sync: SyncPolicy::Os, segment_bytes: 300, ..Config::new(directory) };
