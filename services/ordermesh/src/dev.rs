@@ -44,6 +44,7 @@ pub(crate) async fn run(config: Config, sample: bool) -> anyhow::Result<()> {
     let begin = Instant::now();
     let stop = shutdown::on_signal().context("signals cannot be listened to")?;
     let telemetry = Telemetry::init(&config.log, &config.telemetry, &config.mesh.instance)?;
+    service_host::files::raise_open_files();
     let metrics = serve_metrics(&config, &stop).await?;
     let security = Security::open(&config)?;
     // Before the data is opened, which may take long: that a port is taken is said at once.

@@ -38,6 +38,7 @@ pub(crate) async fn run(config: Config, part: Part) -> anyhow::Result<()> {
     config.peers.check_place(&config.mesh.instance, part == Part::Tasks).map_err(|reason| anyhow!(reason))?;
     let stop = shutdown::on_signal().context("signals cannot be listened to")?;
     let telemetry = Telemetry::init(&config.log, &config.telemetry, &config.mesh.instance)?;
+    service_host::files::raise_open_files();
     let metrics = serve_metrics(&config, &stop).await?;
     let security = Security::open(&config)?;
     let listener = bind(config.listen.address, "--listen").await?;

@@ -13,7 +13,7 @@ pub fn raise_open_files() -> Option<u64> {
     if limit.current.is_some_and(|current| current < wanted) {
         let raised = Rlimit { current: Some(wanted), maximum: limit.maximum };
         if let Err(error) = setrlimit(Resource::Nofile, raised) {
-            tracing::debug!(%error, "limit of open files not raised");
+            tracing::warn!(%error, "limit of open files not raised");
         }
     }
     getrlimit(Resource::Nofile).current

@@ -112,6 +112,18 @@ async fn a_probe_tells_whether_calls_are_welcome() {
 }
 
 #[test]
+fn the_limit_of_open_files_is_raised_as_far_as_it_may_be() {
+    let data = tempfile::tempdir().unwrap();
+    let usual = command(data.path(), &[]);
+    // As a shell has it, with a least that is left to be raised.
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", r#"ulimit -S -n 512; ulimit -H -n 4096; exec "$0" "$@""#]);
+    limited.arg(usual.get_program()).args(usual.get_args());
+    let process = Process::run(limited);
+    assert_eq!(process.open_files_limits(), ("4096".to_owned(), "4096".to_owned()));
+}
+
+#[test]
 fn a_taken_port_is_said_plainly() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();

@@ -68,6 +68,14 @@ impl Process {
         line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1_024
     }
 
+    /// How many files it may have open: as it is, and at most.
+    pub(crate) fn open_files_limits(&self) -> (String, String) {
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", self.child.id())).unwrap();
+        let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+        let mut words = line.split_whitespace().map(str::to_owned);
+        (words.next().unwrap(), words.next().unwrap())
+    }
+
     /// Stops it in its tracks, and lets it go on.
     pub(crate) fn freeze(&self, freeze: bool) {
         self.send(if freeze { Signal::STOP } else { Signal::CONT });
